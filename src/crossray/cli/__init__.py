@@ -1,0 +1,1 @@
+"""One thin file per command; only typer is imported at the top."""

@@ -1,0 +1,1 @@
+"""What a study is, and how studies get from disk to a batch."""

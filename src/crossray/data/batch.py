@@ -1,0 +1,85 @@
+"""A batch of pairs: the only thing that crosses from data to methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Tokenised reports, padded to the longest in the batch.
+
+    Attributes:
+        input_ids: ``[B, L]`` int64; [CLS] first, [SEP] last among the real tokens.
+        attention_mask: ``[B, L]`` bool, True = real token ([CLS] and [SEP] included).
+        word_ids: ``[B, L]`` int64, the index of the word a piece belongs to (0, 1, ... in reading order);
+            -1 for [CLS], [SEP] and padding.
+        sentence_ids: ``[B, L]`` int64, the index of the sentence a piece belongs to; -1 likewise.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    word_ids: Tensor
+    sentence_ids: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
+        """The same batch on another device."""
+        return replace(
+            self,
+            **{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)},
+        )
+
+    def __len__(self) -> int:
+        return self.input_ids.shape[0]
+
+    def rows(self, index: slice) -> TokenBatch:
+        """The reports ``index`` of the batch (padding stays)."""
+        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """B films with their reports.
+
+    Attributes:
+        pixels: ``[B, 1, height, width]`` float32, normalised as the image encoder asks.
+        tokens: the reports.
+        study_index: ``[B]`` int64, the study's row in its store.
+        text_group: ``[B]`` int64, equal for studies whose normalised report text is identical.
+        labels: ``[B, K]`` float32, 1 present, 0 absent, NaN unknown; K may be 0.
+    """
+
+    pixels: Tensor
+    tokens: TokenBatch
+    study_index: Tensor
+    text_group: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
+        """The same batch on another device."""
+        return PairBatch(
+            pixels=self.pixels.to(device, non_blocking=non_blocking),
+            tokens=self.tokens.to(device, non_blocking=non_blocking),
+            study_index=self.study_index.to(device, non_blocking=non_blocking),
+            text_group=self.text_group.to(device, non_blocking=non_blocking),
+            labels=self.labels.to(device, non_blocking=non_blocking),
+        )
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    def micro_batches(self, size: int) -> list[PairBatch]:
+        """The batch cut into pieces of at most ``size`` pairs, in order; token padding stays as it is."""
+        return [
+            PairBatch(
+                pixels=self.pixels[start : start + size],
+                tokens=self.tokens.rows(slice(start, start + size)),
+                study_index=self.study_index[start : start + size],
+                text_group=self.text_group[start : start + size],
+                labels=self.labels[start : start + size],
+            )
+            for start in range(0, len(self), size)
+        ]

@@ -1,0 +1,1 @@
+"""Trunks behind one interface: pixels to ``ImageFeatures``, tokens to ``TextFeatures``."""

@@ -1,0 +1,1 @@
+"""Protocols (data), tasks (code), metrics, intervals and the report."""

@@ -1,0 +1,138 @@
+"""What every method offers to the training loop, to evaluation and to inference.
+
+A training step has two halves, so that one loop serves plain steps, gradient caching and several
+processes: :meth:`Method.encode` runs the encoders on (a piece of) a batch and returns a flat set of
+tensors; :meth:`Method.losses` compares the pairs of the whole batch. Only ``losses`` lets pairs
+meet, and it reaches other processes' pairs only through the ``gather`` it is given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from crossray.data.batch import PairBatch, TokenBatch
+
+Positives = Literal["identity", "same_text", "same_label"]
+
+PairFeatures = dict[str, Tensor]
+"""Tensors whose first dimension is the pair: what :meth:`Method.encode` hands to :meth:`Method.losses`.
+
+Floating tensors carry gradient; integer and boolean ones (masks, groups) do not. Pieces of a batch are
+joined by concatenation along the first dimension, so every other dimension must be the same for all
+pieces of one batch.
+"""
+
+
+class Gather(Protocol):
+    """Joins a tensor's rows across processes: ``[b, ...]`` on each to ``[world * b, ...]``, in rank order.
+
+    With gradient: the gradient of the gathered tensor is summed over processes and the own rows handed back.
+    """
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows of all processes."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """This process's place: its rows are ``gathered[rank * b : (rank + 1) * b]``."""
+        ...
+
+
+class SingleProcess:
+    """The gather of a lone process: the rows as they are."""
+
+    rank = 0
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows, unchanged."""
+        return rows
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """Named, unweighted loss terms and their weights; the total is computed here and nowhere else."""
+
+    terms: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if set(self.terms) != set(self.weights):
+            raise ValueError(f"terms {sorted(self.terms)} and weights {sorted(self.weights)} differ")
+
+    @property
+    def total(self) -> Tensor:
+        """The weighted sum, a scalar."""
+        return torch.stack([self.weights[name] * term for name, term in self.terms.items()]).sum()
+
+
+@dataclass(frozen=True)
+class ImageEmbedding:
+    """Films in the joint space: ``pooled [N, D]``, ``regions [N, R, D]``, not normalised; ``grid`` is rows × columns."""
+
+    pooled: Tensor
+    regions: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TextEmbedding:
+    """Reports in the joint space: ``report [M, D]``, ``words [M, W, D]``, ``word_mask [M, W]``, not normalised.
+
+    ``special_mask [M, W]`` marks the items that are [CLS] or [SEP] rather than words.
+    """
+
+    report: Tensor
+    words: Tensor
+    word_mask: Tensor
+    special_mask: Tensor
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Scores of N films against M texts: ``global_scores [N, M]`` (cosine) and, if the method has one, a local score."""
+
+    global_scores: Tensor
+    local_scores: Tensor | None
+
+
+class Method(nn.Module, ABC):
+    """A joint model of films and reports together with its training objective."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def encode(self, batch: PairBatch) -> PairFeatures:
+        """Run the encoders on a batch (or a piece of one)."""
+
+    @abstractmethod
+    def losses(self, features: PairFeatures, gather: Gather) -> LossTerms:
+        """Compare the pairs.
+
+        Every process returns the loss of the *whole* gathered batch (the same value everywhere), so that
+        averaging parameter gradients over processes gives the gradient of that one loss.
+        """
+
+    @abstractmethod
+    def embed_images(self, pixels: Tensor) -> ImageEmbedding:
+        """Films ``[N, 1, height, width]`` in the joint space."""
+
+    @abstractmethod
+    def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
+        """Reports or prompts in the joint space."""
+
+    @abstractmethod
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """``[N, C]`` pooled trunk features before any projection: what a linear probe sees."""
+
+    @abstractmethod
+    def similarity(
+        self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
+    ) -> Similarity:
+        """Scores of every film against every text; a score depends on its own film and text only."""

@@ -1,0 +1,22 @@
+"""Fixtures for every room's tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the small real sets; the test is skipped where it is absent.
+
+    It stands beside the repository (``../shared/data``), or where ``CROSSRAY_REAL_DATA`` says. Nothing in it
+    may be copied into the repository.
+    """
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("CROSSRAY_REAL_DATA", default))
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"the small real sets are not at {folder}: set CROSSRAY_REAL_DATA to run this test")
+    return folder
