@@ -74,7 +74,7 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class ImageEmbedding:
-    """Films in the joint space: ``pooled [N, D]``, ``regions [N, R, D]``, not normalised; ``grid`` is rows × columns."""
+    """Films in the joint space: ``pooled [N, D]``, ``regions [N, R, D]``, not normalised; ``grid``: rows × columns."""
 
     pooled: Tensor
     regions: Tensor
@@ -96,7 +96,7 @@ class TextEmbedding:
 
 @dataclass(frozen=True)
 class Similarity:
-    """Scores of N films against M texts: ``global_scores [N, M]`` (cosine) and, if the method has one, a local score."""
+    """Scores of N films against M texts: ``global_scores [N, M]`` (cosine) and, if there is one, a local score."""
 
     global_scores: Tensor
     local_scores: Tensor | None
