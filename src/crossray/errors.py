@@ -8,6 +8,7 @@ message without a stack trace. A study that cannot be used raises :class:`StudyE
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 
 class CrossRayError(Exception):
@@ -68,7 +69,12 @@ def _rebuild(
 
 
 class StudyError(CrossRayError):
-    """One study, film or report cannot be used: it is quarantined, listed and counted."""
+    """One study, film or report cannot be used: it is quarantined, listed and counted.
+
+    ``rule`` is the short stable name that the filter funnel counts it by; subclasses name others.
+    """
+
+    rule: ClassVar[str] = "unreadable_film"
 
 
 class DataError(CrossRayError):

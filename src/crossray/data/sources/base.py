@@ -14,7 +14,8 @@ class Rejected:
     """A study (or row) left out by a source, with the rule that left it out and the reason in words.
 
     ``rule`` is a short stable name ("no_frontal_film", "empty_report", "unreadable_film"): the filter funnel
-    counts by it. ``reason`` is one sentence for a person; ``file`` and ``row`` say where.
+    counts by it. ``reason`` is one sentence for a person; ``file`` and ``row`` say where. With a ``film_id`` only
+    that film is left out and the study goes on without it.
     """
 
     study_id: str
@@ -22,6 +23,17 @@ class Rejected:
     reason: str
     file: str | None = None
     row: int | str | None = None
+    film_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to know about a study or film that is used nevertheless ("shape_unknown"): listed and counted."""
+
+    study_id: str
+    rule: str
+    reason: str
+    film_id: str | None = None
 
 
 class Source(Protocol):
@@ -37,8 +49,11 @@ class Source(Protocol):
         """Names of the labels that every study carries, in a fixed order."""
         ...
 
-    def studies(self) -> Iterator[Study | Rejected]:
-        """Every study of the source exactly once, used or rejected, in a fixed order. Reads no pixels."""
+    def studies(self) -> Iterator[Study | Rejected | Remark]:
+        """Every study of the source exactly once, used or rejected, in a fixed order. Reads no pixels.
+
+        Films left out by the source and remarks come just before their study.
+        """
         ...
 
     def fingerprint(self) -> str:
