@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
 import typer
 
 import crossray
+from crossray.cli.info import info
 
 app = typer.Typer(
     name="crossray",
@@ -37,6 +39,10 @@ def _root(
     pass
 
 
+# One line a command, in the order in which a user meets them. Each function lives in its own thin file.
+app.command()(info)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one message and exit code 2, never a stack trace."""
     from crossray.errors import CrossRayError
@@ -44,5 +50,23 @@ def main() -> None:
     try:
         app()
     except CrossRayError as error:
-        typer.echo(f"crossray: {error}", err=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        # The machine's refusals are no bug of ours; every other OSError is, and keeps its stack trace.
+        if error.errno not in _REFUSALS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        _refuse(f"{place}{error.strerror}. {_REFUSALS[error.errno]}")
+
+
+_REFUSALS = {
+    errno.ENOSPC: "Free some space and run the command again: what was complete before is still whole.",
+    errno.EDQUOT: "Free some of your quota and run the command again: what was complete before is still whole.",
+    errno.EROFS: "Choose a folder that can be written.",
+    errno.EACCES: "Choose a folder that you may write, or ask for the right to.",
+}
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"crossray: {message}", err=True)
+    sys.exit(2)

