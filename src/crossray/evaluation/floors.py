@@ -1,0 +1,88 @@
+"""Floors: what any pretraining must beat, on the same films and the same folds.
+
+Chance is exact (0.5 for an AUC; :meth:`~crossray.evaluation.retrieval.RankCounts.chance` for retrieval). Frozen
+ImageNet features go through the same probe and the same fine-tuning as the pretrained trunk. For retrieval, a
+ridge regression from frozen ImageNet features to the report's TF-IDF vector ranks reports by cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.evaluation.metrics import FloatArray
+from crossray.evaluation.retrieval import retrieval_ranks
+from crossray.settings import Settings
+
+
+class RidgeConfig(Settings):
+    """Ridge from image features to TF-IDF; ``alpha`` chosen by R@``tune_at`` (both ways) on validation."""
+
+    alphas: tuple[float, ...] = (1e1, 1e2, 1e3, 3e3, 1e4, 3e4, 1e5)
+    min_document_frequency: int = 2
+    bigrams: bool = True
+    tune_at: int = 10
+
+
+@dataclass(frozen=True)
+class PairSplit:
+    """Frozen image features ``[n, C]``, report texts and text groups ``[n]`` of one part of a fold."""
+
+    features: NDArray[np.float32]
+    texts: Sequence[str]
+    text_groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RidgeResult:
+    """Cosine of the predicted and the real TF-IDF vectors, ``[N, N]`` film by report, on test."""
+
+    test_scores: FloatArray
+    chosen_alpha: float
+    validation_recall: tuple[float, ...]
+
+
+def ridge_retrieval(train: PairSplit, validation: PairSplit, test: PairSplit, config: RidgeConfig) -> RidgeResult:
+    """Fit on train, choose alpha on validation, score test. Vocabulary and standardisation come from train only."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import Ridge
+
+    words = TfidfVectorizer(
+        min_df=min(config.min_document_frequency, len(train.texts)),
+        ngram_range=(1, 2 if config.bigrams else 1),
+        sublinear_tf=True,
+        token_pattern=r"(?u)\b[a-zA-Z]\w*\b",
+    )
+    target = words.fit_transform(train.texts).toarray()
+    mean, scale = train.features.mean(axis=0), np.maximum(train.features.std(axis=0), 1e-6)
+    inputs = (train.features - mean) / scale
+
+    def score(model: Ridge, part: PairSplit) -> FloatArray:
+        # Each distinct text is scored once, so that identical reports tie exactly.
+        texts, place = np.unique(np.asarray(part.texts, dtype=object), return_inverse=True)
+        predicted = model.predict((part.features - mean) / scale)
+        return _cosine(predicted, words.transform(texts).toarray())[:, place]
+
+    models = [Ridge(alpha=alpha).fit(inputs, target) for alpha in config.alphas]
+    recall = [_recall_both_ways(score(model, validation), validation.text_groups, config.tune_at) for model in models]
+    best = int(np.argmax(recall))
+    return RidgeResult(score(models[best], test), config.alphas[best], tuple(recall))
+
+
+def _recall_both_ways(scores: FloatArray, text_groups: NDArray[np.int64], k: int) -> float:
+    ranks = retrieval_ranks(scores, text_groups)
+    return float((ranks.image_to_text.hits(k).mean() + ranks.text_to_image.hits(k).mean()) / 2)
+
+
+def _cosine(rows: FloatArray, columns: FloatArray) -> FloatArray:
+    """Cosine ``[N, M]`` of rows ``[N, D]`` and ``[M, D]``; a vector of zeros (no known word) scores zero."""
+    result: FloatArray = _unit(rows) @ _unit(columns).T
+    return result
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    result: FloatArray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return result

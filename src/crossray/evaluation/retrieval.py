@@ -1,0 +1,182 @@
+"""Retrieval both ways: exact ranks in tiles, ties explicit, identical reports known, chance exact.
+
+A query's rank is kept as three counts (:class:`RankCounts`), from which every tie rule follows. Under the
+default rule, ``expected``, tied candidates stand in random order and a hit is the *probability* of one: a model
+that scores everything alike then gets exactly the chance level, and two films sharing one report get half a
+hit each. Duplicate-aware retrieval takes any report of identical normalised text for the query's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.evaluation.metrics import FloatArray
+
+Ties = Literal["expected", "pessimistic", "optimistic"]
+IntArray = NDArray[np.int64]
+
+TILE_ELEMENTS = 4_000_000
+
+
+@dataclass(frozen=True)
+class RankCounts:
+    """Where the best of a query's own candidates stands.
+
+    Attributes:
+        better: ``[Q]`` other candidates with a higher score.
+        tied: ``[Q]`` other candidates with exactly its score.
+        own_tied: ``[Q]`` own candidates with exactly its score, itself included (1 without duplicates).
+        own: ``[Q]`` own candidates in the gallery.
+        gallery: number of candidates.
+    """
+
+    better: IntArray
+    tied: IntArray
+    own_tied: IntArray
+    own: IntArray
+    gallery: int
+
+    def ranks(self, ties: Ties = "expected") -> FloatArray:
+        """``[Q]`` rank of the first own candidate, 1 = best; its expectation under ``expected``."""
+        first = self.better.astype(np.float64) + 1
+        if ties == "optimistic":
+            return first
+        if ties == "pessimistic":
+            return first + self.tied
+        return first - 1 + (self.tied + self.own_tied + 1) / (self.own_tied + 1)
+
+    def hits(self, k: int, ties: Ties = "expected") -> FloatArray:
+        """``[Q]`` hit among the first ``k``: 0 or 1, or its probability under ``expected``."""
+        if ties != "expected":
+            return (self.ranks(ties) <= k).astype(np.float64)
+        places = np.clip(k - self.better, 0, self.tied + self.own_tied)
+        return 1.0 - _probability_of_none(self.tied + self.own_tied, self.own_tied, places)
+
+    def chance(self, k: int) -> FloatArray:
+        """``[Q]`` probability of a hit among the first ``k`` when the gallery is in random order."""
+        places = np.minimum(np.full_like(self.own, k), self.gallery)
+        return 1.0 - _probability_of_none(np.full_like(self.own, self.gallery), self.own, places)
+
+    def chance_median_rank(self) -> float:
+        """Median rank over the queries when the gallery is in random order."""
+        places = np.arange(1, self.gallery + 1)
+        sizes, counts = np.unique(self.own, return_counts=True)
+        none = [
+            _probability_of_none(np.full_like(places, self.gallery), np.full_like(places, m), places) for m in sizes
+        ]
+        reached = 1.0 - np.average(none, axis=0, weights=counts)
+        return float(places[np.searchsorted(reached, 0.5 - 1e-12)])
+
+
+def rank_counts(scores: FloatArray, query_groups: IntArray, gallery_groups: IntArray) -> RankCounts:
+    """Ranks of Q queries in a gallery of M candidates; own candidates are those of the query's group.
+
+    For retrieval by identity, give every pair a group of its own. Computed in tiles of queries, so that no
+    more than a few million comparisons are held at a time.
+
+    Args:
+        scores: ``[Q, M]``, higher is nearer.
+        query_groups: ``[Q]``.
+        gallery_groups: ``[M]``; every query's group must be among them.
+
+    Raises:
+        ValueError: a score is NaN, or a query has no candidate of its own.
+    """
+    scores = np.asarray(scores)
+    queries, gallery = scores.shape
+    counts = np.zeros((4, queries), dtype=np.int64)
+    step = max(1, TILE_ELEMENTS // max(1, gallery))
+    for start in range(0, queries, step):
+        tile = slice(start, start + step)
+        counts[:, tile] = _tile_counts(scores[tile], query_groups[tile], gallery_groups)
+    return RankCounts(counts[0], counts[1], counts[2], counts[3], gallery)
+
+
+def _tile_counts(scores: FloatArray, query_groups: IntArray, gallery_groups: IntArray) -> IntArray:
+    if np.isnan(scores).any():
+        raise ValueError("a retrieval score is NaN")
+    own = query_groups[:, None] == gallery_groups[None, :]
+    if not own.any(axis=1).all():
+        raise ValueError("a query has no candidate of its own in the gallery")
+    best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+    equal = scores == best
+    return np.stack(
+        [
+            (scores > best).sum(axis=1),
+            (equal & ~own).sum(axis=1),
+            (equal & own).sum(axis=1),
+            own.sum(axis=1),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class RetrievalRanks:
+    """Ranks of one gallery of pairs, both ways and under each notion of a hit.
+
+    Attributes:
+        image_to_text, text_to_image: own pair only.
+        image_to_text_any, text_to_image_any: any candidate whose report text is identical.
+        image_to_unique_text, unique_text_to_image: the gallery (or the queries) are the distinct texts.
+        unique_rows: ``[G]`` the pair that stands for each distinct text.
+    """
+
+    image_to_text: RankCounts
+    text_to_image: RankCounts
+    image_to_text_any: RankCounts
+    text_to_image_any: RankCounts
+    image_to_unique_text: RankCounts
+    unique_text_to_image: RankCounts
+    unique_rows: IntArray
+
+
+def retrieval_ranks(
+    image_to_text: FloatArray, text_groups: IntArray, text_to_image: FloatArray | None = None
+) -> RetrievalRanks:
+    """All ranks of N pairs.
+
+    Args:
+        image_to_text: ``[N, N]`` score of film i (row) and report j (column).
+        text_groups: ``[N]`` equal where the normalised report text is identical.
+        text_to_image: ``[N, N]`` the same orientation (film, report), where ranking films for a report uses
+            other scores (for example z-scored over films); ``None`` = the same scores.
+    """
+    films_for_text = (image_to_text if text_to_image is None else text_to_image).T
+    identity = np.arange(len(text_groups), dtype=np.int64)
+    groups = np.asarray(text_groups, dtype=np.int64)
+    unique_rows = np.unique(groups, return_index=True)[1].astype(np.int64)
+    distinct = groups[unique_rows]
+    return RetrievalRanks(
+        image_to_text=rank_counts(image_to_text, identity, identity),
+        text_to_image=rank_counts(films_for_text, identity, identity),
+        image_to_text_any=rank_counts(image_to_text, groups, groups),
+        text_to_image_any=rank_counts(films_for_text, groups, groups),
+        image_to_unique_text=rank_counts(image_to_text[:, unique_rows], groups, distinct),
+        unique_text_to_image=rank_counts(films_for_text[unique_rows], distinct, groups),
+        unique_rows=unique_rows,
+    )
+
+
+def zscore_over(scores: FloatArray, axis: int) -> FloatArray:
+    """Scores standardised along the gallery (global_local.md §6.3); a constant row becomes zeros."""
+    centred = scores - scores.mean(axis=axis, keepdims=True)
+    spread = centred.std(axis=axis, keepdims=True)
+    result: FloatArray = np.zeros_like(centred)
+    np.divide(centred, spread, out=result, where=spread > 0)
+    return result
+
+
+def _probability_of_none(total: IntArray, own: IntArray, places: IntArray) -> FloatArray:
+    """Probability that ``places`` draws without replacement from ``total`` meet none of ``own``: C(t-m, p)/C(t, p).
+
+    As a product over the own candidates, ``(t-p-i)/(t-i)``: exact to rounding, and zero where p > t-m.
+    """
+    result = np.ones(np.broadcast(total, own, places).shape)
+    for i in range(int(own.max(initial=0))):
+        factor = np.maximum(total - places - i, 0) / np.maximum(total - i, 1)
+        result = np.where(i < own, result * factor, result)
+    return result

@@ -1,0 +1,42 @@
+"""The ridge floor finds a report that its features determine, and is chosen on validation alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from crossray.evaluation.floors import PairSplit, RidgeConfig, ridge_retrieval
+from crossray.evaluation.retrieval import retrieval_ranks
+
+WORDS = ["effusion", "opacity", "cardiomegaly", "nodule", "fracture", "catheter", "edema", "scarring"]
+
+
+def _part(seed: int, n: int) -> PairSplit:
+    generator = np.random.default_rng(seed)
+    present = generator.random((n, len(WORDS))) < 0.5
+    texts = [" ".join(word for word, is_there in zip(WORDS, row, strict=True) if is_there) for row in present]
+    features = np.concatenate([present, generator.normal(size=(n, 3))], axis=1).astype(np.float32)
+    groups = np.unique(texts, return_inverse=True)[1].astype(np.int64)
+    return PairSplit(features, texts, groups)
+
+
+def test_ridge_ranks_the_own_report_far_above_chance() -> None:
+    test = _part(2, 40)
+    found = ridge_retrieval(_part(0, 300), _part(1, 40), test, RidgeConfig())
+    ranks = retrieval_ranks(found.test_scores, test.text_groups)
+    assert ranks.image_to_text_any.hits(5).mean() > 0.8
+    assert found.chosen_alpha in RidgeConfig().alphas
+    assert len(found.validation_recall) == len(RidgeConfig().alphas)
+
+
+def test_identical_reports_tie_exactly() -> None:
+    test = _part(2, 60)
+    found = ridge_retrieval(_part(0, 100), _part(1, 30), test, RidgeConfig())
+    for group in np.unique(test.text_groups):
+        columns = found.test_scores[:, test.text_groups == group]
+        assert (columns == columns[:, :1]).all()
+
+
+def test_a_report_without_a_known_word_scores_zero() -> None:
+    test = PairSplit(np.ones((2, 11), dtype=np.float32), ["", "effusion opacity"], np.arange(2))
+    found = ridge_retrieval(_part(0, 50), _part(1, 20), test, RidgeConfig(alphas=(1.0,)))
+    np.testing.assert_array_equal(found.test_scores[:, 0], 0)

@@ -1,0 +1,115 @@
+"""Ranks against sorting by hand, tie rules, identical reports, exact chance."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+
+from crossray.evaluation import retrieval
+from crossray.evaluation.retrieval import IntArray, rank_counts, retrieval_ranks, zscore_over
+
+
+def _identity(n: int) -> IntArray:
+    return np.arange(n, dtype=np.int64)
+
+
+def test_ranks_without_ties_equal_those_of_sorting() -> None:
+    scores = np.random.default_rng(0).normal(size=(30, 30))
+    counts = rank_counts(scores, _identity(30), _identity(30))
+    expected = [int(np.flatnonzero(np.argsort(-scores[i]) == i)[0]) + 1 for i in range(30)]
+    for rule in ("expected", "pessimistic", "optimistic"):
+        np.testing.assert_array_equal(counts.ranks(rule), expected)
+    np.testing.assert_allclose(counts.hits(5), [rank <= 5 for rank in expected], atol=1e-12)
+
+
+def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.round(np.random.default_rng(1).normal(size=(23, 23)), 1)
+    groups = np.random.default_rng(2).integers(0, 12, 23)
+    whole = rank_counts(scores, groups, groups)
+    monkeypatch.setattr(retrieval, "TILE_ELEMENTS", 23 * 5)
+    tiled = rank_counts(scores, groups, groups)
+    for name in ("better", "tied", "own_tied", "own"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(tiled, name))
+
+
+def test_a_constant_score_gets_exactly_the_chance_level() -> None:
+    groups = np.array([0, 0, 0, 1, 2, 2, 3], dtype=np.int64)
+    ranks = retrieval_ranks(np.zeros((7, 7)), groups)
+    for counts in (ranks.image_to_text, ranks.text_to_image_any, ranks.image_to_unique_text):
+        for k in (1, 2, 5, 10):
+            np.testing.assert_allclose(counts.hits(k), counts.chance(k), atol=1e-12)
+
+
+def test_chance_is_k_of_m_for_single_pairs_and_hypergeometric_for_shared_texts() -> None:
+    groups = np.array([0, 0, 0, 1, 2, 3], dtype=np.int64)
+    ranks = retrieval_ranks(np.random.default_rng(0).normal(size=(6, 6)), groups)
+    np.testing.assert_allclose(ranks.image_to_text.chance(2), 2 / 6)
+    assert ranks.image_to_text_any.chance(2)[0] == pytest.approx(1 - comb(3, 2) / comb(6, 2), abs=1e-15)
+    assert ranks.image_to_text.chance(10).tolist() == [1.0] * 6
+
+
+def test_the_median_rank_of_chance() -> None:
+    single = rank_counts(np.random.default_rng(0).normal(size=(9, 9)), _identity(9), _identity(9))
+    assert single.chance_median_rank() == 5
+
+
+def test_tie_rules_bracket_the_expectation() -> None:
+    scores = np.array([[1.0, 1.0, 0.0, 1.0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    counts = rank_counts(scores, _identity(4), _identity(4))
+    assert counts.ranks("optimistic")[0] == 1
+    assert counts.ranks("pessimistic")[0] == 3
+    assert counts.ranks("expected")[0] == 2
+    assert counts.hits(1)[0] == pytest.approx(1 / 3)
+    assert counts.hits(2)[0] == pytest.approx(2 / 3)
+    assert counts.hits(1, "pessimistic")[0] == 0
+
+
+def test_an_identical_report_is_a_hit_only_when_duplicates_are_known() -> None:
+    groups = np.array([5, 5, 7], dtype=np.int64)
+    # Film 0 finds report 1 first, which reads the same as its own.
+    scores = np.array([[0.5, 0.9, 0.1], [0.2, 0.9, 0.1], [0.0, 0.1, 0.9]])
+    ranks = retrieval_ranks(scores, groups)
+    assert ranks.image_to_text.hits(1)[0] == 0
+    assert ranks.image_to_text_any.hits(1)[0] == 1
+    assert ranks.image_to_unique_text.gallery == 2
+    assert len(ranks.unique_text_to_image.better) == 2
+
+
+def test_expected_hits_agree_with_random_tie_breaking() -> None:
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 3, size=(12, 12)).astype(np.float64)
+    groups = np.array([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8], dtype=np.int64)
+    broken = [rank_counts(scores + 1e-6 * generator.random(scores.shape), groups, groups).ranks() for _ in range(4000)]
+    counts = rank_counts(scores, groups, groups)
+    np.testing.assert_allclose(counts.hits(3), (np.array(broken) <= 3).mean(axis=0), atol=0.04)
+    np.testing.assert_allclose(counts.ranks(), np.mean(broken, axis=0), atol=0.15)
+
+
+def test_the_two_directions_are_transposes() -> None:
+    scores = np.random.default_rng(4).normal(size=(10, 10))
+    forward = retrieval_ranks(scores, _identity(10))
+    backward = retrieval_ranks(scores.T, _identity(10))
+    np.testing.assert_array_equal(forward.image_to_text.ranks(), backward.text_to_image.ranks())
+
+
+def test_directions_may_have_scores_of_their_own() -> None:
+    scores = np.random.default_rng(5).normal(size=(10, 10))
+    ranks = retrieval_ranks(scores, _identity(10), text_to_image=np.eye(10))
+    np.testing.assert_array_equal(ranks.text_to_image.ranks(), 1)
+
+
+def test_zscores_have_mean_zero_and_a_constant_row_stays_defined() -> None:
+    scores = np.random.default_rng(6).normal(size=(4, 9))
+    scores[2] = 3.0
+    standard = zscore_over(scores, axis=1)
+    np.testing.assert_allclose(standard.mean(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(standard.std(axis=1), [1, 1, 0, 1])
+
+
+def test_nan_scores_and_queries_without_candidate_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        rank_counts(np.full((2, 2), np.nan), _identity(2), _identity(2))
+    with pytest.raises(ValueError, match="no candidate"):
+        rank_counts(np.zeros((2, 2)), np.array([0, 9]), _identity(2))
