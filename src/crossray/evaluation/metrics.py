@@ -85,7 +85,7 @@ def macro_mean(values: FloatArray, names: Sequence[str] = ()) -> FloatArray:
     undefined = np.isnan(values)
     if names and values.size:
         never = np.flatnonzero(undefined.reshape(-1, values.shape[-1]).all(axis=0))
-        left_out = [names[k] for k in never]
+        left_out = [names[k] for k in never.tolist()]
         if left_out:
             text = f"{', '.join(left_out)}: only one class present, left out of the macro mean"
             warnings.warn(text, UndefinedMetricWarning, stacklevel=2)
