@@ -1,0 +1,97 @@
+"""Fine-tuning learns, is repeatable, leaves the caller's trunk and random state alone, and masks unknown labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crossray.data.augment import ImageInputConfig
+from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce
+from crossray.evaluation.metrics import auroc
+
+IMAGE = ImageInputConfig(size=16)
+CONFIG = FinetuneConfig(epochs=3, batch_size=16, trunk_learning_rate=1e-2, head_learning_rate=1e-2)
+
+
+class Trunk(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 5, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.norm(self.convolution(pixels)).relu().mean(dim=(2, 3))
+        return features
+
+
+def _films() -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Films with a bright left half (label 1) or right half."""
+    generator = np.random.default_rng(0)
+    labels = (generator.random((160, 1)) < 0.5).astype(np.float64)
+    films = generator.integers(0, 60, size=(160, 18, 18))
+    films += 60 * (labels[:, :, None] > 0.5)
+    return films.astype(np.uint8), labels
+
+
+FILMS, LABELS = _films()
+
+
+def _part(start: int, stop: int) -> FilmPart:
+    return FilmPart(np.arange(start, stop), LABELS[start:stop])
+
+
+def _read(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return FILMS[rows]
+
+
+def _trunk() -> Trunk:
+    torch.manual_seed(0)
+    return Trunk()
+
+
+def test_fine_tuning_learns_and_the_same_seed_gives_the_same_scores() -> None:
+    lines: list[str] = []
+    parts = (_part(0, 96), _part(96, 128), _part(128, 160))
+    first = finetune(_trunk(), 4, _read, *parts, IMAGE, CONFIG, lines.append)
+    torch.rand(7)
+    second = finetune(_trunk(), 4, _read, *parts, IMAGE, CONFIG)
+    assert auroc(first.test_scores[:, 0], LABELS[128:, 0])[0] > 0.95
+    np.testing.assert_array_equal(first.test_scores, second.test_scores)
+    assert len(lines) == len(first.validation_auc) == 3
+    assert first.validation_auc[first.best_epoch - 1] == max(first.validation_auc)
+
+
+def test_the_callers_trunk_and_random_state_are_left_alone() -> None:
+    trunk = _trunk()
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    finetune(trunk, 4, _read, _part(0, 32), _part(96, 128), _part(128, 160), IMAGE, CONFIG)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert all(torch.equal(before[name], value) for name, value in trunk.state_dict().items())
+
+
+def test_test_labels_are_not_looked_at() -> None:
+    parts = (_part(0, 64), _part(96, 128))
+    hidden = FilmPart(np.arange(128, 160), np.full((32, 1), np.nan))
+    first = finetune(_trunk(), 4, _read, *parts, hidden, IMAGE, CONFIG)
+    second = finetune(_trunk(), 4, _read, *parts, _part(128, 160), IMAGE, CONFIG)
+    np.testing.assert_array_equal(first.test_scores, second.test_scores)
+
+
+def test_unknown_labels_carry_no_loss_and_no_gradient() -> None:
+    logits = torch.tensor([[0.3, -2.0], [1.0, 0.5]], requires_grad=True)
+    labels = torch.tensor([[1.0, float("nan")], [float("nan"), 0.0]])
+    loss = masked_bce(logits, labels)
+    expected = (torch.log1p(torch.exp(torch.tensor(-0.3))) + torch.log1p(torch.exp(torch.tensor(0.5)))) / 2
+    torch.testing.assert_close(loss, expected)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert gradient[0, 1] == gradient[1, 0] == 0
+    assert masked_bce(logits, torch.full((2, 2), float("nan"))) == 0
+
+
+def test_fewer_films_than_a_batch_still_train() -> None:
+    result = finetune(_trunk(), 4, _read, _part(0, 9), _part(96, 128), _part(128, 160), IMAGE, CONFIG)
+    assert np.isfinite(result.test_scores).all()
