@@ -1,0 +1,190 @@
+"""The cosine between each word and what it attends to in each film, without forming the contexts.
+
+For region vectors v_r of a film and the words e_w of a report (`global_local` spec, section 3.2):
+
+    s_rw = v_r . e_w,   p_rw = softmax over the report's words,   a_wr = softmax over regions of gamma1 * p_rw,
+    c_w = sum_r a_wr v_r,   result = cos(c_w, e_w)
+
+Neither c nor anything of size N x P x D is needed: c . e = sum_r a_r s_r with s already there, and |c|^2 = a^T G a
+with the Gram matrix G = V V^T of the film. The backward pass recomputes its chunk, so between forward and
+backward only the inputs are kept. While a chunk of p words is worked on, about six tensors of ``p * N * R`` numbers
+exist; ``p * N * R`` is at most ``chunk_elements``, or one report's words where those alone are more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crossray.alignment.segments import segment_softmax_, segment_sum
+
+CHUNK_ELEMENTS = 1 << 20
+
+_SMALLEST_NORM_PRODUCT = 1e-8
+
+
+@dataclass(frozen=True)
+class PackedWords:
+    """The real words of M reports, one after the other.
+
+    Attributes:
+        vectors: ``[P, D]``.
+        report: ``[P]`` int64, the report that a word belongs to, ascending.
+        lengths: words of each report, M numbers; 0 for an empty one.
+    """
+
+    vectors: Tensor
+    report: Tensor
+    lengths: tuple[int, ...]
+
+
+def pack_words(words: Tensor, word_mask: Tensor) -> PackedWords:
+    """The real items of ``words [M, W, D]`` by ``word_mask [M, W]``."""
+    report, position = word_mask.nonzero(as_tuple=True)
+    return PackedWords(words[report, position], report, tuple(word_mask.sum(dim=1).tolist()))
+
+
+def attended_cosine(
+    regions: Tensor, words: PackedWords, *, gamma1: float, chunk_elements: int = CHUNK_ELEMENTS
+) -> Tensor:
+    """``[P, N]``: cos(c_w, e_w) of every packed word with every film of ``regions [N, R, D]``.
+
+    Differentiable once, in ``regions`` and ``words.vectors``. Denominators are clamped at 1e-8.
+    """
+    result: Tensor = _AttendedCosine.apply(regions, words.vectors, words.report, words.lengths, gamma1, chunk_elements)
+    return result
+
+
+class _AttendedCosine(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        regions: Tensor,
+        words: Tensor,
+        report: Tensor,
+        lengths: tuple[int, ...],
+        gamma1: float,
+        chunk_elements: int,
+    ) -> Tensor:
+        ctx.save_for_backward(regions, words, report)
+        ctx.lengths, ctx.gamma1, ctx.chunk_elements = lengths, gamma1, chunk_elements
+        films = _Films(regions, len(words))
+        cosines = words.new_empty(len(words), len(regions))
+        for chunk in _chunks(lengths, films.elements_per_word, chunk_elements):
+            attention = _Attention(films, words[chunk.words], report[chunk.words] - chunk.first, chunk.count, gamma1)
+            cosines[chunk.words] = attention.cosine
+        return cosines
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        regions, words, report = ctx.saved_tensors
+        films = _Films(regions, len(words))
+        grad_regions = torch.zeros_like(films.flat)
+        grad_words = torch.empty_like(words)
+        for chunk in _chunks(ctx.lengths, films.elements_per_word, ctx.chunk_elements):
+            part = words[chunk.words]
+            attention = _Attention(films, part, report[chunk.words] - chunk.first, chunk.count, ctx.gamma1)
+            grad_scores, grad_word_norm = attention.backward(grad[chunk.words])
+            grad_regions.addmm_(grad_scores.T, part)
+            grad_words[chunk.words] = grad_scores @ films.flat + grad_word_norm.unsqueeze(1) * part
+        grad_regions += films.grad_of_norms().reshape_as(grad_regions)
+        return grad_regions.view_as(regions), grad_words, None, None, None, None
+
+
+class _Films:
+    """Region vectors and, where it is cheaper, their Gram matrices; collects the gradient of the context norms."""
+
+    def __init__(self, regions: Tensor, words: int) -> None:
+        self.regions = regions
+        self.count, self.size, width = regions.shape
+        self.flat = regions.reshape(-1, width)
+        self.elements_per_word = self.count * self.size
+        # Multiplications a film: R R D once and R R a word, against R D twice a word.
+        with_gram = self.size * self.size * (width + words)
+        self.gram = regions @ regions.mT if with_gram <= 2 * words * self.size * width else None
+        self._outer = torch.zeros_like(self.gram) if self.gram is not None else torch.zeros_like(regions)
+
+    def norms(self, attention: Tensor) -> tuple[Tensor, Tensor]:
+        """``|c|^2`` ``[p, N]`` and half its gradient in the attention ``[p, N, R]``, of attention ``[p, N, R]``."""
+        by_film = attention.transpose(0, 1)
+        if self.gram is not None:
+            half = torch.bmm(by_film, self.gram)
+            return torch.einsum("npr,npr->pn", by_film, half), half.transpose(0, 1)
+        context = torch.bmm(by_film, self.regions)
+        return context.square().sum(dim=2).T, torch.bmm(context, self.regions.mT).transpose(0, 1)
+
+    def add_grad_of_norms(self, attention: Tensor, grad: Tensor) -> None:
+        """Note the gradient ``grad [p, N]`` of ``|c|^2`` for the regions, of attention ``[p, N, R]``."""
+        by_film = attention.transpose(0, 1)
+        weighted = (attention * grad.unsqueeze(2)).permute(1, 2, 0)
+        other = by_film if self.gram is not None else torch.bmm(by_film, self.regions)
+        self._outer.baddbmm_(weighted, other)
+
+    def grad_of_norms(self) -> Tensor:
+        """The gradient noted so far, ``[N, R, D]``."""
+        return 2 * (self._outer @ self.regions if self.gram is not None else self._outer)
+
+
+class _Attention:
+    """One chunk of whole reports against all films; everything is ``[p, N, R]`` or ``[p, N]``."""
+
+    def __init__(self, films: _Films, words: Tensor, report: Tensor, reports: int, gamma1: float) -> None:
+        self._films, self._report, self._reports, self._gamma1 = films, report, reports, gamma1
+        shape = (len(words), films.count, films.size)
+        flat_scores = words @ films.flat.T
+        self._word_softmax = segment_softmax_(flat_scores.clone(), report, reports).view(shape)
+        self._scores = flat_scores.view(shape)
+        self._attention = (gamma1 * self._word_softmax).softmax(dim=2)
+        self._norm, self._half_norm_grad = films.norms(self._attention)
+        self._word_square = words.square().sum(dim=1, keepdim=True)
+        denominator = (self._norm.clamp_min(0) * self._word_square).sqrt()
+        self._is_clamped = denominator < _SMALLEST_NORM_PRODUCT
+        self._denominator = denominator.clamp_min(_SMALLEST_NORM_PRODUCT)
+        self.cosine = torch.einsum("pnr,pnr->pn", self._attention, self._scores) / self._denominator
+
+    def backward(self, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients of the scores ``[p, N * R]`` and, per unit of the word's own vector, of the word norms ``[p]``."""
+        grad_dot = (grad / self._denominator).unsqueeze(2)
+        through_norms = (-grad * self.cosine).masked_fill(self._is_clamped, 0.0)
+        grad_norm = torch.where(self._is_clamped, 0.0, through_norms / (2 * self._norm))
+        self._films.add_grad_of_norms(self._attention, grad_norm)
+        grad_attention = grad_dot * self._scores
+        grad_attention += (2 * grad_norm).unsqueeze(2) * self._half_norm_grad
+        grad_scores = self._through_softmaxes(grad_attention)
+        grad_scores += grad_dot * self._attention
+        word_square = self._word_square.squeeze(1)
+        grad_word_norm = through_norms.sum(dim=1) / word_square.masked_fill(word_square == 0, 1.0)
+        return grad_scores.flatten(1), grad_word_norm
+
+    def _through_softmaxes(self, grad_attention: Tensor) -> Tensor:
+        mean = torch.einsum("pnr,pnr->pn", self._attention, grad_attention).unsqueeze(2)
+        grad = (grad_attention - mean) * self._attention
+        grad *= self._gamma1 * self._word_softmax
+        flat = grad.flatten(1)
+        total = segment_sum(flat, self._report, self._reports)[self._report].view_as(grad)
+        return grad.sub_(total.mul_(self._word_softmax))
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    words: slice
+    first: int
+    count: int
+
+
+def _chunks(lengths: Sequence[int], elements_per_word: int, chunk_elements: int) -> Iterator[_Chunk]:
+    """Whole reports in order, as many as fit; a report that alone exceeds the limit is a chunk of its own."""
+    limit = max(chunk_elements // max(elements_per_word, 1), 1)
+    first = begin = words = 0
+    for report, length in enumerate(lengths):
+        if words and words + length > limit:
+            yield _Chunk(slice(begin, begin + words), first, report - first)
+            first, begin, words = report, begin + words, 0
+        words += length
+    if words:
+        yield _Chunk(slice(begin, begin + words), first, len(lengths) - first)

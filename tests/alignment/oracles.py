@@ -1,0 +1,49 @@
+"""The slow, literal forms: loops over films and reports, contexts formed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def attention_by_loop(regions: Tensor, words: Tensor, gamma1: float) -> Tensor:
+    """Attention ``[W, R]`` of one film's ``regions [R, D]`` and one report's real ``words [W, D]``."""
+    scores = regions @ words.T
+    over_words = scores.softmax(dim=1)
+    return (gamma1 * over_words).softmax(dim=0).T
+
+
+def local_similarity_by_loop(
+    regions: Tensor, words: Tensor, word_mask: Tensor, *, gamma1: float, gamma2: float, aggregation: str
+) -> Tensor:
+    rows = []
+    for film in regions:
+        row = []
+        for report, mask in zip(words, word_mask, strict=True):
+            real = report[mask]
+            if len(real) == 0:
+                row.append(0 * film.sum())
+                continue
+            context = attention_by_loop(film, real, gamma1) @ film
+            cosine = (context * real).sum(1) / (context.norm(dim=1) * real.norm(dim=1)).clamp_min(1e-8)
+            if aggregation == "max":
+                row.append(gamma2 * cosine.max())
+            elif aggregation == "mean":
+                row.append((gamma2 * cosine).exp().mean().log())
+            else:
+                row.append((gamma2 * cosine).exp().sum().log())
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+def info_nce_by_loop(logits: Tensor, positives: Tensor, other_positives: str) -> Tensor:
+    losses = []
+    for i, row in enumerate(logits):
+        others = [j for j in range(len(row)) if j != i and bool(positives[i, j])]
+        if other_positives == "masked":
+            kept = [j for j in range(len(row)) if j not in others]
+            losses.append(row[kept].logsumexp(0) - row[i])
+        else:
+            targets = [i, *others]
+            losses.append(-torch.stack([row.log_softmax(0)[j] for j in targets]).mean())
+    return torch.stack(losses).mean()
