@@ -1,0 +1,147 @@
+"""Which codec unfolds which transfer syntax, and what is checked in a codestream before a codec sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from crossray.data.dicom_file import count_of, malformed_as_study_error
+from crossray.errors import StudyError
+
+#: Transfer syntaxes without compression of the pixels.
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+
+#: The codec of each compressed transfer syntax, by pydicom's plugin name: named, so that the same file gives the same
+#: pixels on every machine, whatever other codecs are installed there.
+CODECS = {
+    JPEGBaseline8Bit: "gdcm",
+    JPEGExtended12Bit: "gdcm",
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    RLELossless: "pydicom",
+}
+
+_END_OF_IMAGE = b"\xff\xd9"  # closes a JPEG, JPEG-LS and JPEG 2000 codestream alike
+_JPEG_2000_START = b"\xff\x4f\xff\x51"
+_NOT_A_FRAME_HEADER = (0xC4, 0xC8, 0xCC)  # Huffman tables, reserved, arithmetic coding: the rest of C0..CF are headers
+_JPEG_LS_HEADER = 0xF7
+_AGAIN = "Export it again."
+
+
+def check_transfer_syntax(syntax: UID, path: Path) -> None:
+    """Refuse a transfer syntax that no codec here unfolds.
+
+    Raises:
+        StudyError: with its UID and name.
+    """
+    if syntax not in CODECS and syntax not in NATIVE:
+        raise StudyError(
+            f"transfer syntax {syntax} ({UID(syntax).name}) is not supported.",
+            file=path,
+            field="TransferSyntaxUID",
+            remedy="Ask the archive to send it uncompressed (Explicit VR Little Endian).",
+        )
+
+
+def decode_pixels(dataset: Dataset, path: Path) -> NDArray[np.integer]:
+    """The one frame of a data set, as stored (colour as RGB): ``[height, width]`` or ``[height, width, 3]``.
+
+    Raises:
+        StudyError: the pixels are damaged, cut short, or of another size than the header says.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    with malformed_as_study_error(path):
+        if syntax in NATIVE:
+            return np.asarray(pixel_array(dataset))
+        if syntax != RLELossless:
+            frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+            _check_codestream(frame, dataset, path)
+            if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
+                return _jpeg_12_bit(frame, dataset)
+        return np.asarray(pixel_array(dataset, decoding_plugin=CODECS[syntax]))
+
+
+def _check_codestream(frame: bytes, dataset: Dataset, path: Path) -> None:
+    # Codecs fill up what a cut codestream lacks with grey and say nothing; and they believe its size, not the header's.
+    if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise StudyError("the compressed pixels are cut short.", file=path, field="PixelData", remedy=_AGAIN)
+    expected = (count_of(dataset, "Rows", path), count_of(dataset, "Columns", path))
+    found = _codestream_size(frame)
+    if found is not None and found != expected:
+        raise StudyError(
+            f"the compressed pixels are {found[0]} x {found[1]}, the header says {expected[0]} x {expected[1]}.",
+            file=path,
+            field="PixelData",
+            remedy=_AGAIN,
+        )
+
+
+def _codestream_size(frame: bytes) -> tuple[int, int] | None:
+    """Height and width that a JPEG family codestream claims; ``None`` if it does not say."""
+    if frame.startswith(_JPEG_2000_START):
+        right, bottom, left, top = (int.from_bytes(frame[at : at + 4], "big") for at in (8, 12, 16, 20))
+        return bottom - top, right - left
+    place = 2
+    while place + 9 <= len(frame) and frame[place] == 0xFF:
+        marker = frame[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker == _JPEG_LS_HEADER or (marker & 0xF0 == 0xC0 and marker not in _NOT_A_FRAME_HEADER):
+            height, width = (int.from_bytes(frame[at : at + 2], "big") for at in (place + 5, place + 7))
+            return height, width
+        else:
+            place += 2 + int.from_bytes(frame[place + 2 : place + 4], "big")
+    return None
+
+
+def _jpeg_12_bit(frame: bytes, dataset: Dataset) -> NDArray[np.integer]:
+    # pydicom refuses 12-bit JPEG Extended through gdcm; gdcm itself reads it to the bit (tests compare it).
+    import gdcm
+
+    gdcm.Trace.ErrorOff()  # it first tries another precision, complains, and goes on
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    signed, bits = int(dataset.PixelRepresentation), int(dataset.BitsStored)
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType(dataset.PhotometricInterpretation)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, signed))
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm hands its bytes over as text
+    return np.frombuffer(decoded, dtype=np.int16 if signed else np.uint16).reshape(dataset.Rows, dataset.Columns)
