@@ -1,0 +1,1 @@
+"""The tests, as a package: helpers are shared by full name (`tests.training.fakes`)."""
