@@ -1,0 +1,282 @@
+"""Pairs of film and report from a prepared store, in an order that depends on (seed, epoch) only.
+
+The sampler asks for whole *global* batches and names the rows that this process is to load, so any number of
+processes sees the same batches, padded to the same length, and a resumed run goes on in the middle of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from crossray.data.augment import ImageInputConfig, evaluation_view, training_view
+from crossray.data.batch import PairBatch, TokenBatch
+from crossray.data.randomness import Purpose, derived_choice, derived_generator
+from crossray.data.study import Report, Span, View
+from crossray.data.text import SelectedText, TextConfig, normalise_text, select_text
+from crossray.data.tokens import PairTokenizer, TokenTable
+from crossray.errors import DataError
+
+Caption = Literal["report", "sentence"]
+FilmChoice = Literal["first", "random"]
+
+
+class PairStore(Protocol):
+    """What pairs need of a prepared store (``data.store.Store`` is one)."""
+
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        """``[n, K]`` labels, NaN unknown."""
+        ...
+
+    @property
+    def prepared_size(self) -> int:
+        """Side of the prepared films."""
+        ...
+
+    def index_of(self, study_id: str) -> int:
+        """The row of a study."""
+        ...
+
+    def report(self, index: int) -> Report:
+        """The report of a study."""
+        ...
+
+    def films_of(self, index: int, views: tuple[View, ...] = ("frontal",)) -> list[int]:
+        """Film rows of a study, in a fixed order."""
+        ...
+
+    def pixels(self, rows: Sequence[int]) -> NDArray[np.uint8]:
+        """``[n, S, S]`` prepared films."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """A global batch, and which of its rows to load: places in the data set, ``rows`` a slice of them."""
+
+    epoch: int
+    places: NDArray[np.int64]
+    rows: slice
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """A process's rows of a global batch, films still uint8 and not yet cropped."""
+
+    epoch: int
+    films: Tensor
+    tokens: TokenBatch
+    study_index: Tensor
+    text_group: Tensor
+    labels: Tensor
+
+    def pin_memory(self) -> RawBatch:
+        """The same batch in page-locked memory (called by the loader)."""
+        tokens = TokenBatch(**{name: tensor.pin_memory() for name, tensor in vars(self.tokens).items()})
+        pinned = [tensor.pin_memory() for tensor in (self.films, self.study_index, self.text_group, self.labels)]
+        return RawBatch(self.epoch, pinned[0], tokens, *pinned[1:])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A study of the split that cannot make a pair, and why."""
+
+    study_id: str
+    reason: str
+
+
+class PairDataset(Dataset[RawBatch]):
+    """Studies of one split as pairs; indexed by :class:`BatchRequest`.
+
+    Texts are selected, grouped and tokenised here, once. With ``caption="sentence"`` each epoch shows one sentence
+    of the report, with ``film_choice="random"`` one of its films; both are looked up from (seed, epoch, study).
+
+    Args:
+        store: where films and reports come from.
+        study_ids: the split, in the order of its list.
+        tokenizer: the corpus' tokenizer.
+        text: what of a report the model reads.
+        views: films of these views.
+        film_choice: the first film of a study, or any of them.
+        caption: the whole selected text, or one of its sentences.
+        seed: of the choices.
+
+    Attributes:
+        study_index: ``[n]`` rows in the store of the studies that make a pair.
+        left_out: the others.
+
+    Raises:
+        DataError: no study of the split makes a pair.
+    """
+
+    def __init__(
+        self,
+        store: PairStore,
+        study_ids: Sequence[str],
+        tokenizer: PairTokenizer,
+        text: TextConfig,
+        *,
+        views: tuple[View, ...] = ("frontal",),
+        film_choice: FilmChoice = "first",
+        caption: Caption = "report",
+        seed: int = 0,
+    ) -> None:
+        self._store = store
+        self._seed = seed
+        self._film_choice = film_choice
+        self.left_out: list[LeftOut] = []
+        captions: list[list[SelectedText]] = []
+        indices: list[int] = []
+        self._films: list[list[int]] = []
+        for study_id in study_ids:
+            index = store.index_of(study_id)
+            films, texts = store.films_of(index, views), captions_of(store.report(index), text, caption)
+            if not films or not texts:
+                reason = f"no {' or '.join(views)} film" if not films else "no text in the selected sections"
+                self.left_out.append(LeftOut(study_id, reason))
+                continue
+            indices.append(index)
+            captions.append(texts)
+            self._films.append(films)
+        if not indices:
+            raise DataError(
+                f"none of the {len(study_ids)} studies of the split has both a film and a text.",
+                remedy="Check data.views and text.sections against `crossray data describe`.",
+            )
+        self.study_index = np.array(indices, dtype=np.int64)
+        self._labels = store.labels[self.study_index]
+        self._captions = np.concatenate([[0], np.cumsum([len(texts) for texts in captions])]).astype(np.int64)
+        flat = [selected for texts in captions for selected in texts]
+        self._tokens = TokenTable.of(flat, tokenizer)
+        self._groups = text_groups([selected.text for selected in flat])
+
+    def __len__(self) -> int:
+        return len(self.study_index)
+
+    def __getitem__(self, request: BatchRequest) -> RawBatch:
+        texts = self._texts(request.places, request.epoch)
+        length = int(self._tokens.lengths(texts).max())
+        places, texts = request.places[request.rows], texts[request.rows]
+        films = self._store.pixels([self._film(place, request.epoch) for place in places.tolist()])
+        return RawBatch(
+            epoch=request.epoch,
+            films=torch.from_numpy(films),
+            tokens=self._tokens.batch(texts, length),
+            study_index=torch.from_numpy(self.study_index[places]),
+            text_group=torch.from_numpy(self._groups[texts]),
+            labels=torch.from_numpy(self._labels[places]),
+        )
+
+    def _texts(self, places: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        first, count = self._captions[places], np.diff(self._captions)[places]
+        several = np.flatnonzero(count > 1)
+        chosen = first.copy()
+        for row in several.tolist():
+            study = int(self.study_index[places[row]])
+            chosen[row] += derived_choice(self._seed, epoch, Purpose.SENTENCE, study, int(count[row]))
+        return chosen
+
+    def _film(self, place: int, epoch: int) -> int:
+        films = self._films[place]
+        if self._film_choice == "first" or len(films) == 1:
+            return films[0]
+        return films[derived_choice(self._seed, epoch, Purpose.FILM, int(self.study_index[place]), len(films))]
+
+
+def captions_of(report: Report, config: TextConfig, caption: Caption) -> list[SelectedText]:
+    """The texts that a report may be shown as; empty if there is nothing to read in it."""
+    selected = select_text(report, config)
+    texts = [selected]
+    if caption == "sentence" and selected.sentences:
+        sentences = [span.of(selected.text) for span in selected.sentences]
+        texts = [SelectedText(text, (Span(0, len(text)),)) for text in sentences]
+    return [text for text in texts if normalise_text(text.text)]
+
+
+def text_groups(texts: Sequence[str]) -> NDArray[np.int64]:
+    """``[n]`` equal numbers for texts that are the same once normalised."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(normalise_text(text), len(numbers)) for text in texts], dtype=np.int64)
+
+
+class GlobalBatchSampler(Sampler[BatchRequest]):
+    """Global batches of one epoch, from batch ``start`` on; each process asks for its own rows of them.
+
+    In training the order is a permutation drawn from (seed, epoch) and the last, smaller batch is dropped; in
+    evaluation the order is that of the split, nothing is dropped, and a process takes every ``world``-th batch whole.
+    """
+
+    def __init__(
+        self,
+        pairs: int,
+        batch_size: int,
+        *,
+        training: bool,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._pairs, self._size, self._training = pairs, batch_size, training
+        self._seed, self._epoch, self._start = seed, epoch, start
+        self._rank, self._world = rank, world
+
+    def __len__(self) -> int:
+        return len(self._batch_numbers())
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        order = np.arange(self._pairs, dtype=np.int64)
+        rows = slice(None)
+        if self._training:
+            order = derived_generator(self._seed, self._epoch, Purpose.ORDER).permutation(order)
+            own = self._size // self._world
+            rows = slice(self._rank * own, (self._rank + 1) * own)
+        for number in self._batch_numbers():
+            yield BatchRequest(self._epoch, order[number * self._size : (number + 1) * self._size], rows)
+
+    def _batch_numbers(self) -> range:
+        if self._training:
+            return range(self._start, self._pairs // self._size)
+        return range(self._rank, -(-self._pairs // self._size), self._world)
+
+
+def pair_loader(
+    dataset: PairDataset, sampler: GlobalBatchSampler, *, workers: int = 0, pin_memory: bool = False
+) -> DataLoader[RawBatch]:
+    """A loader of raw batches; nothing in it is random, so workers need no seeds."""
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        persistent_workers=False,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def to_pair_batch(
+    raw: RawBatch, image: ImageInputConfig, device: torch.device, *, seed: int | None, dtype: torch.dtype
+) -> PairBatch:
+    """Crop, augment and normalise on the device; ``seed=None`` gives the evaluation view."""
+    films = raw.films.to(device, non_blocking=True)
+    if seed is None:
+        pixels = evaluation_view(films, image)
+    else:
+        pixels = training_view(films, raw.study_index.numpy(), image, seed=seed, epoch=raw.epoch)
+    return PairBatch(
+        pixels=pixels.to(dtype),
+        tokens=raw.tokens.to(device, non_blocking=True),
+        study_index=raw.study_index.to(device, non_blocking=True),
+        text_group=raw.text_group.to(device, non_blocking=True),
+        labels=raw.labels.to(device, non_blocking=True),
+    )

@@ -1,0 +1,125 @@
+"""How a run is trained: what may change its result, and apart from it what may not (:class:`RuntimeConfig`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from crossray.settings import Settings
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+
+
+class OptimizerConfig(Settings):
+    """The optimiser. The encoders may have a learning rate of their own; norms, biases and scales are never decayed.
+
+    ``betas`` are of Adam and AdamW, ``momentum`` of SGD.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-4, gt=0.0)
+    image_encoder_learning_rate: float | None = Field(default=None, gt=0.0)
+    text_encoder_learning_rate: float | None = Field(default=None, gt=0.0)
+    weight_decay: float = Field(default=1e-6, ge=0.0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class ConstantScheduleConfig(Settings):
+    """The learning rate stays, after a linear warm-up over ``warmup_fraction`` of all steps."""
+
+    name: Literal["constant"] = "constant"
+    warmup_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class CosineScheduleConfig(Settings):
+    """Linear warm-up, then half a cosine down to ``final_factor`` of the learning rate at the end."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
+    final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class PlateauScheduleConfig(Settings):
+    """Multiply by ``factor`` when the selection metric has not improved for more than ``patience`` validations."""
+
+    name: Literal["plateau"] = "plateau"
+    factor: float = Field(default=0.5, gt=0.0, lt=1.0)
+    patience: int = Field(default=5, ge=0)
+    warmup_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+ScheduleConfig = Annotated[
+    ConstantScheduleConfig | CosineScheduleConfig | PlateauScheduleConfig, Field(discriminator="name")
+]
+
+
+class SelectionConfig(Settings):
+    """Which validation figure chooses the best weights, drives a plateau schedule and stops early.
+
+    ``metric`` is ``loss`` or a name that the validator returns (``recall_mean``); ``patience`` is the number of
+    validations without improvement after which training stops, ``null`` never.
+    """
+
+    metric: str = "loss"
+    goal: Literal["min", "max"] = "min"
+    patience: int | None = Field(default=None, ge=1)
+
+
+class TrainingConfig(Settings):
+    """What the result depends on, besides data and model.
+
+    ``batch_size`` is the global one: pairs of one optimiser step over all processes. ``micro_batch`` is how many of
+    them a process encodes at a time. With ``accumulation: plain`` each micro-batch is contrasted by itself and the
+    gradients are averaged; with ``cached`` all pairs of the batch meet, as if it were encoded at once (gradient
+    caching, at the price of encoding twice). ``caption: sentence`` shows one random sentence a step.
+    """
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    epochs: int = Field(default=50, ge=1)
+    batch_size: int = Field(default=48, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    accumulation: Literal["plain", "cached"] = "plain"
+    precision: Precision = "32-true"
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = CosineScheduleConfig()
+    clip_norm: float | None = Field(default=None, gt=0.0)
+    ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
+    caption: Literal["report", "sentence"] = "report"
+    validate_every_epochs: int = Field(default=1, ge=1)
+    selection: SelectionConfig = SelectionConfig()
+    initial_weights: str | None = None
+
+    @model_validator(mode="after")
+    def _caching_needs_pieces(self) -> TrainingConfig:
+        if self.accumulation == "cached" and self.micro_batch is None:
+            raise ValueError("accumulation: cached needs micro_batch, the number of pairs to encode at a time")
+        return self
+
+    @property
+    def contrasted(self) -> int:
+        """Pairs that meet in one loss (on one process, for plain accumulation)."""
+        return (
+            self.batch_size
+            if self.accumulation == "cached"
+            else min(self.micro_batch or self.batch_size, self.batch_size)
+        )
+
+
+class RuntimeConfig(Settings):
+    """Where and how a run is carried out. None of it changes the result, so a run may be resumed under another one.
+
+    ``checkpoint_every_steps`` and ``checkpoint_every_seconds`` say how often the state to resume from is written
+    (whichever comes first, and always at the end of an epoch). ``devices`` counts processes, one a device.
+    """
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(default=1, ge=1)
+    nodes: int = Field(default=1, ge=1)
+    workers: int = Field(default=0, ge=0)
+    checkpoint_every_steps: int | None = Field(default=None, ge=1)
+    checkpoint_every_seconds: float | None = Field(default=600.0, gt=0.0)
+    tensorboard: bool = True
+    progress: bool = True
+    log_every_steps: int = Field(default=10, ge=1)

@@ -1,0 +1,134 @@
+"""Several processes as one: features gathered with their gradient, parameter gradients averaged.
+
+The gradients are averaged here, after the backward pass, and not by DDP's hooks: a step may run several backward
+passes (micro-batches, gradient caching), a term may be switched off and leave parameters without gradient, and
+parameters may belong to the loss alone (a temperature). One explicit reduction is right for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, nn
+
+from crossray.methods.base import Gather, SingleProcess
+from crossray.training.config import Precision, RuntimeConfig
+
+_BUCKET_BYTES = 25 * 2**20
+
+
+class _AllGather(torch.autograd.Function):
+    """``[b, ...]`` to ``[world * b, ...]``; backward sums over processes and hands the own rows back."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        ctx.own = rows.shape[0]
+        pieces = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(pieces, rows.contiguous())
+        return torch.cat(pieces)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].clone(memory_format=torch.contiguous_format)  # autograd may still use the original
+        dist.all_reduce(gradient)
+        start = dist.get_rank() * ctx.own
+        return gradient[start : start + ctx.own]
+
+
+class ProcessGather:
+    """The gather of one process among several; every process must hand in the same number of rows."""
+
+    @property
+    def rank(self) -> int:
+        """This process's place."""
+        return dist.get_rank()
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, in rank order."""
+        if rows.dtype == torch.bool:  # not every backend carries booleans
+            return self(rows.to(torch.uint8)).to(torch.bool)
+        gathered: Tensor = _AllGather.apply(rows)
+        return gathered
+
+
+class _ExplicitReduction(DDPStrategy):
+    """Fabric's DDP (launching, devices, process group) without the DDP wrapper: see the module's docstring."""
+
+    def setup_module(self, module: nn.Module) -> Any:
+        return module
+
+
+def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
+    """Devices, precision and processes. Under torchrun or SLURM the processes are theirs, otherwise Fabric's."""
+    several = runtime.devices * runtime.nodes > 1
+    fabric = Fabric(
+        accelerator=runtime.accelerator,
+        devices=runtime.devices,
+        num_nodes=runtime.nodes,
+        strategy=_ExplicitReduction() if several else "auto",
+        precision=precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def gather_of(fabric: Fabric) -> Gather:
+    """The gather that fits the number of processes."""
+    return ProcessGather() if fabric.world_size > 1 else SingleProcess()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], world: int) -> None:
+    """Average gradients over processes, in buckets; a parameter without a gradient has none on any process."""
+    if world == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    for bucket in _buckets(gradients):
+        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
+        dist.all_reduce(flat)
+        flat.div_(world)
+        pieces = torch.split(flat, [gradient.numel() for gradient in bucket])
+        for gradient, piece in zip(bucket, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+
+
+def share_state(model: nn.Module, world: int, *, buffers_only: bool = False) -> None:
+    """Give every process the first one's state (running statistics follow each process's own rows)."""
+    if world == 1:
+        return
+    for tensor in (*model.buffers(), *(() if buffers_only else (p.data for p in model.parameters()))):
+        dist.broadcast(tensor, src=0)
+
+
+def any_process(flag: bool, fabric: Fabric) -> bool:
+    """Whether the flag is up on any process (the same answer everywhere)."""
+    if fabric.world_size == 1:
+        return flag
+    votes = torch.tensor([int(flag)], device=fabric.device)
+    dist.all_reduce(votes, op=dist.ReduceOp.MAX)
+    return bool(votes.item())
+
+
+def sum_over_processes(values: Tensor, world: int) -> Tensor:
+    """The sum of a tensor over processes."""
+    if world > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def _buckets(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Consecutive gradients of one type, about 25 MB together."""
+    bucket: list[Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (size >= _BUCKET_BYTES or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel() * gradient.element_size()
+    if bucket:
+        yield bucket

@@ -1,0 +1,214 @@
+"""The training loop: epochs of steps, a validation after each, the best weights kept, everything resumable.
+
+Reads from top to bottom: :func:`fit`, an epoch, a step, the end of an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from crossray.data.batch import PairBatch
+from crossray.data.pairs import GlobalBatchSampler, pair_loader, to_pair_batch
+from crossray.training.config import RuntimeConfig, TrainingConfig
+from crossray.training.distributed import any_process, average_gradients, gather_of, share_state
+from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
+from crossray.training.logs import RunLog, keep_metrics_up_to
+from crossray.training.optimizers import set_learning_rates
+from crossray.training.session import RunSummary, Session, TrainingParts, steps_per_epoch, summary_of
+from crossray.training.signals import StopSignals
+from crossray.training.state import STATE_FILE, TrainingState
+from crossray.training.step import DivergedError, backward_step, encode, seed_step
+from crossray.training.validation import ValidationSet, Validator, require_metric, validate
+
+CHECKPOINTS = "checkpoints"
+
+
+def fit(
+    fabric: Fabric,
+    parts: TrainingParts,
+    config: TrainingConfig,
+    runtime: RuntimeConfig,
+    folder: Path,
+    *,
+    identity: str,
+    validator: Validator | None = None,
+) -> RunSummary:
+    """Train until the epochs are over, nothing improves any more, or a signal asks to stop.
+
+    Args:
+        fabric: launched.
+        parts: model and data.
+        config: how to train.
+        runtime: how to carry it out.
+        folder: the run; ``checkpoints/state.safetensors`` in it is gone on from.
+        identity: a hash of all that must be the same in a resumed run.
+        validator: further validation figures.
+
+    Raises:
+        ConfigError: batch size, split and processes do not fit together, or the selection metric is unknown.
+        DivergedError: the loss is no longer a number.
+        CheckpointError: a checkpoint is damaged, of another run, or cannot be written.
+    """
+    require_metric(config.selection, validator)
+    steps = steps_per_epoch(len(parts.training), config, fabric.world_size)
+    state = TrainingState.start(parts.method, config, steps * config.epochs)
+    if (folder / CHECKPOINTS / STATE_FILE).is_file():
+        state.resume(folder / CHECKPOINTS, fabric, identity)
+    else:
+        share_state(parts.method, fabric.world_size)
+    if fabric.is_global_zero:
+        keep_metrics_up_to(folder, state.place.step)
+    log = RunLog(
+        folder,
+        runtime,
+        total_steps=steps * config.epochs,
+        step=state.place.step,
+        writes=fabric.is_global_zero,
+    )
+    parts.method.train()
+    with StopSignals() as stop, log:
+        session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, steps)
+        session.started = session.saved = time.monotonic()
+        while state.place.finished is None:
+            if not _train_epoch(session, state):
+                break
+            _end_epoch(session, state, validator)
+    return summary_of(session, state)
+
+
+def _train_epoch(session: Session, state: TrainingState) -> bool:
+    """The steps of an epoch from ``place.batch`` on; False if a signal asked to stop (the state is saved)."""
+    for batch in _training_batches(session, state):
+        if state.place.batch == 0 and state.place.step == 0:
+            _warn_of_live_batch_norm(session, state, batch)
+        _train_step(session, state, batch)
+        if any_process(session.stop.received is not None, session.fabric):
+            _save(session, state)
+            return False
+        if _save_is_due(session, state):
+            _save(session, state)
+    return True
+
+
+def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBatch]:
+    config, fabric = session.config, session.fabric
+    sampler = GlobalBatchSampler(
+        len(session.parts.training),
+        config.batch_size,
+        training=True,
+        seed=config.seed,
+        epoch=state.place.epoch,
+        start=state.place.batch,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    on_gpu = fabric.device.type == "cuda"
+    dtype = torch.float64 if config.precision == "64-true" else torch.float32
+    for raw in pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu):
+        yield to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype)
+
+
+def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> None:
+    """Forward, backward, average, clip, update, log."""
+    config, fabric, place = session.config, session.fabric, state.place
+    seed_step(config.seed, place.step, fabric.global_rank)
+    factor = state.schedule.factor(place.step)
+    set_learning_rates(state.optimizer, factor)
+    state.optimizer.zero_grad(set_to_none=True)
+    losses = backward_step(fabric, state.method, batch, session.gather, config, step=place.step + 1)
+    average_gradients(state.method.parameters(), fabric.world_size)
+    figures = {"loss": losses.total, **{f"loss/{name}": value for name, value in losses.terms.items()}}
+    if config.clip_norm is not None:
+        figures["gradient_norm"] = _clip(session, state)
+    fabric.strategy.optimizer_step(state.optimizer)
+    if state.average is not None:
+        state.average.update()
+    place.step += 1
+    place.batch += 1
+    session.pairs += config.batch_size
+    figures |= {"learning_rate": config.optimizer.learning_rate * factor, "pairs_per_second": session.speed}
+    if place.step % session.runtime.log_every_steps == 0 or place.batch == session.steps_per_epoch:
+        session.log.record("train", step=place.step, epoch=place.epoch + 1, figures=figures)
+    session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=losses.total, pairs_per_second=session.speed)
+
+
+def _clip(session: Session, state: TrainingState) -> float:
+    """Clip the gradient; its norm before. A loss scaler (16-mixed) copes with an infinite one, nothing else does."""
+    norm = session.fabric.clip_gradients(
+        state.method, state.optimizer, max_norm=session.config.clip_norm, error_if_nonfinite=False
+    )
+    value = float("nan") if norm is None else norm.item()
+    if not math.isfinite(value) and session.config.precision != "16-mixed":
+        raise DivergedError(
+            f"at step {state.place.step + 1} the gradient's norm became {value}; training stopped before the weights "
+            "were touched.",
+            remedy="Lower training.optimizer.learning_rate.",
+        )
+    return value
+
+
+def _end_epoch(session: Session, state: TrainingState, validator: Validator | None) -> None:
+    """Validate, keep the best weights, tell the schedule, decide whether to go on, save."""
+    config, place = session.config, state.place
+    place.epoch, place.batch = place.epoch + 1, 0
+    last = place.epoch == config.epochs
+    if place.epoch % config.validate_every_epochs == 0 or last:
+        figures = _validate(session, state, validator)
+        session.log.record("validation", step=place.step, epoch=place.epoch, figures=figures)
+        value = figures[config.selection.metric]
+        state.schedule.observe(value if config.selection.goal == "min" else -value)
+        if place.note(value, config.selection):
+            state.write_weights(session.folder / CHECKPOINTS / "best.safetensors", session.fabric, figures)
+        patience = config.selection.patience
+        if last or (patience is not None and place.waited >= patience):
+            place.finished = "finished" if last else "stopped early"
+            state.write_weights(session.folder / CHECKPOINTS / "last.safetensors", session.fabric, figures)
+    _save(session, state)
+
+
+def _validate(session: Session, state: TrainingState, validator: Validator | None) -> dict[str, float]:
+    parts, config = session.parts, session.config
+    data = ValidationSet(parts.validation, parts.image, config.contrasted, session.runtime.workers)
+    if state.average is None:
+        return validate(session.fabric, state.method, data, validator, config)
+    with state.average.in_place():
+        return validate(session.fabric, state.method, data, validator, config)
+
+
+def _save_is_due(session: Session, state: TrainingState) -> bool:
+    steps, seconds = session.runtime.checkpoint_every_steps, session.runtime.checkpoint_every_seconds
+    by_steps = steps is not None and state.place.step % steps == 0
+    return by_steps or (seconds is not None and time.monotonic() - session.saved >= seconds)
+
+
+def _save(session: Session, state: TrainingState) -> None:
+    state.save(session.folder / CHECKPOINTS, session.fabric, session.identity)
+    session.saved = time.monotonic()
+
+
+def _warn_of_live_batch_norm(session: Session, state: TrainingState, batch: PairBatch) -> None:
+    """With gradient caching and live batch norm, measure on one micro-batch what it costs, and say so."""
+    config = session.config
+    if config.accumulation != "cached" or not has_live_batch_norm(state.method):
+        return
+    piece = batch.micro_batches(config.micro_batch or len(batch))[0]
+
+    def compare(features: dict[str, torch.Tensor]) -> torch.Tensor:
+        total = state.method.losses(features, session.gather).total
+        total.backward()  # type: ignore[no-untyped-call]
+        return total.detach()
+
+    of_loss, of_gradient = caching_deviation(
+        state.method, piece, lambda part: encode(session.fabric, state.method, part), compare
+    )
+    session.log.say(
+        "warning: gradient caching with live batch norm is not the gradient of the whole batch: each micro-batch has "
+        f"statistics of its own. Measured on one micro-batch cut in two: loss off by {of_loss:.2%}, gradient by "
+        f"{of_gradient:.2%}. Set image_encoder.batch_norm to frozen for exact caching."
+    )

@@ -1,0 +1,66 @@
+"""Optimisers from their configuration: rates by part of the model, no decay on norms, biases and scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from crossray.errors import ConfigError
+from crossray.training.config import OptimizerConfig
+
+IMAGE_ENCODER_PREFIX = "image_encoder."
+TEXT_ENCODER_PREFIX = "text_encoder."
+
+
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Trainable parameters by (learning rate, decayed or not), each group with its names, in a fixed order.
+
+    A parameter belongs to an encoder by its name (``image_encoder.``, ``text_encoder.``); everything else (projections,
+    heads, temperatures) has the plain rate. Parameters of fewer than two dimensions are not decayed.
+    """
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate, decayed = _rate_of(name, config), parameter.ndim >= 2
+        group = groups.setdefault(
+            (rate, decayed),
+            {"params": [], "names": [], "lr": rate, "weight_decay": config.weight_decay if decayed else 0.0},
+        )
+        group["params"].append(parameter)
+        group["names"].append(name)
+    if not groups:
+        raise ConfigError("nothing is left to train: every part of the model is frozen.")
+    return list(groups.values())
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """The optimiser over a model's trainable parameters; ``initial_lr`` of each group is what schedules scale."""
+    groups = parameter_groups(model, config)
+    for group in groups:
+        group["initial_lr"] = group["lr"]
+        del group["names"]
+    match config.name:
+        case "adam":
+            return torch.optim.Adam(groups, betas=config.betas)
+        case "adamw":
+            return torch.optim.AdamW(groups, betas=config.betas)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=config.momentum)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Scale every group's own rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+
+
+def _rate_of(name: str, config: OptimizerConfig) -> float:
+    own = None
+    if name.startswith(IMAGE_ENCODER_PREFIX):
+        own = config.image_encoder_learning_rate
+    elif name.startswith(TEXT_ENCODER_PREFIX):
+        own = config.text_encoder_learning_rate
+    return config.learning_rate if own is None else own

@@ -1,0 +1,111 @@
+"""What stays the same while a run lasts: its parts, its clock, and the account it gives at the end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lightning_fabric import Fabric
+
+from crossray.data.augment import ImageInputConfig
+from crossray.data.pairs import PairDataset
+from crossray.errors import ConfigError
+from crossray.methods.base import Gather, Method
+from crossray.training.config import RuntimeConfig, TrainingConfig
+from crossray.training.logs import RunLog
+from crossray.training.signals import StopSignals
+from crossray.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class TrainingParts:
+    """What is trained, on what: built from a recipe by ``training.pretrain``, or by a test."""
+
+    method: Method
+    training: PairDataset
+    validation: PairDataset
+    image: ImageInputConfig
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended.
+
+    ``outcome`` is ``finished``, ``stopped early`` or ``interrupted`` (``signal`` says by what; it can be resumed).
+    ``best`` is the selection metric's best value, at ``best_step``; ``pairs_per_second`` is of this session.
+    """
+
+    folder: Path
+    outcome: Literal["finished", "stopped early", "interrupted"]
+    steps: int
+    epochs: int
+    metric: str
+    best: float | None
+    best_step: int
+    pairs_per_second: float
+    signal: int | None = None
+
+
+@dataclass
+class Session:
+    """One process's run of the loop: what stays the same while it lasts, and its clock."""
+
+    fabric: Fabric
+    parts: TrainingParts
+    config: TrainingConfig
+    runtime: RuntimeConfig
+    folder: Path
+    identity: str
+    gather: Gather
+    log: RunLog
+    stop: StopSignals
+    steps_per_epoch: int
+    pairs: int = 0
+    started: float = 0.0
+    saved: float = 0.0
+
+    @property
+    def speed(self) -> float:
+        """Pairs per second since the session began."""
+        return self.pairs / max(time.monotonic() - self.started, 1e-9)
+
+
+def steps_per_epoch(pairs: int, config: TrainingConfig, world: int) -> int:
+    """Whole batches in the split.
+
+    Raises:
+        ConfigError: there is none, or processes cannot share a batch evenly.
+    """
+    if config.batch_size % world:
+        raise ConfigError(
+            f"{config.batch_size} pairs cannot be shared evenly by {world} processes.",
+            field="training.batch_size",
+            remedy="Choose a multiple of the number of processes.",
+        )
+    if pairs < config.batch_size:
+        raise ConfigError(
+            f"the training split has {pairs} pairs, fewer than one batch of {config.batch_size}.",
+            field="training.batch_size",
+        )
+    return pairs // config.batch_size
+
+
+def summary_of(session: Session, state: TrainingState) -> RunSummary:
+    """The account of a run that has just ended."""
+    place = state.place
+    outcome: Literal["finished", "stopped early", "interrupted"] = "interrupted"
+    if place.finished is not None:
+        outcome = "finished" if place.finished == "finished" else "stopped early"
+    return RunSummary(
+        folder=session.folder,
+        outcome=outcome,
+        steps=place.step,
+        epochs=place.epoch,
+        metric=session.config.selection.metric,
+        best=place.best,
+        best_step=place.best_step,
+        pairs_per_second=session.speed,
+        signal=session.stop.received if outcome == "interrupted" else None,
+    )

@@ -1,0 +1,104 @@
+"""Validation: the loss over every validation pair, and whatever a validator that was passed in makes of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from lightning_fabric import Fabric
+
+from crossray.data.augment import ImageInputConfig
+from crossray.data.batch import PairBatch
+from crossray.data.pairs import GlobalBatchSampler, PairDataset, pair_loader, to_pair_batch
+from crossray.errors import ConfigError
+from crossray.methods.base import Method, SingleProcess
+from crossray.training.config import SelectionConfig, TrainingConfig
+from crossray.training.distributed import share_state, sum_over_processes
+from crossray.training.step import encode_in_pieces
+
+LOSS_METRIC = "loss"
+
+Batches = Callable[[], Iterator[PairBatch]]
+
+
+class Validator(Protocol):
+    """Further figures of a model on the validation pairs; training does not know what they mean.
+
+    The model is in evaluation mode and no gradient is kept. ``batches()`` goes through all pairs, in order, each time
+    it is called. ``names`` are the figures it will return.
+    """
+
+    names: tuple[str, ...]
+
+    def __call__(self, method: Method, batches: Batches) -> Mapping[str, float]:
+        """Figures by name, for example ``{"recall_mean": 0.31}``."""
+        ...
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The pairs to validate on and how they are shown."""
+
+    pairs: PairDataset
+    image: ImageInputConfig
+    batch_size: int
+    workers: int = 0
+
+    def batches(self, fabric: Fabric, dtype: torch.dtype, *, rank: int = 0, world: int = 1) -> Iterator[PairBatch]:
+        """The evaluation view of every pair (of this process's share of the batches)."""
+        sampler = GlobalBatchSampler(len(self.pairs), self.batch_size, training=False, rank=rank, world=world)
+        for raw in pair_loader(self.pairs, sampler, workers=self.workers):
+            yield to_pair_batch(raw, self.image, fabric.device, seed=None, dtype=dtype)
+
+
+def require_metric(selection: SelectionConfig, validator: Validator | None) -> None:
+    """Refuse a selection metric that no one computes.
+
+    Raises:
+        ConfigError: naming the metrics there are.
+    """
+    known = (LOSS_METRIC, *(validator.names if validator is not None else ()))
+    if selection.metric not in known:
+        raise ConfigError(
+            f"'{selection.metric}' is not computed in validation.",
+            field="training.selection.metric",
+            remedy=f"Choose one of: {', '.join(known)}.",
+        )
+
+
+@torch.no_grad()
+def validate(
+    fabric: Fabric, method: Method, data: ValidationSet, validator: Validator | None, config: TrainingConfig
+) -> dict[str, float]:
+    """``loss``, each unweighted term as ``loss/<term>``, and the validator's figures; the same on every process.
+
+    A loss is the mean over pairs of the losses of batches of the training size, the smaller last batch included.
+    """
+    share_state(method, fabric.world_size, buffers_only=True)
+    dtype = torch.float64 if config.precision == "64-true" else torch.float32
+    method.eval()
+    try:
+        figures = _losses(fabric, method, data, dtype, config.micro_batch)
+        if validator is not None:
+            found = dict(validator(method, lambda: data.batches(fabric, dtype))) if fabric.is_global_zero else {}
+            figures |= fabric.broadcast(found)
+    finally:
+        method.train()
+    return figures
+
+
+def _losses(
+    fabric: Fabric, method: Method, data: ValidationSet, dtype: torch.dtype, pieces: int | None
+) -> dict[str, float]:
+    sums: dict[str, torch.Tensor] = {}
+    for batch in data.batches(fabric, dtype, rank=fabric.global_rank, world=fabric.world_size):
+        losses = method.losses(encode_in_pieces(fabric, method, batch, pieces), SingleProcess())
+        values = {LOSS_METRIC: losses.total} | {f"{LOSS_METRIC}/{name}": term for name, term in losses.terms.items()}
+        for name, value in values.items():
+            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu() * len(batch)
+    names = fabric.broadcast(list(sums))
+    table = torch.stack([sums.get(name, torch.zeros((), dtype=torch.float64)) for name in names]).to(fabric.device)
+    means = sum_over_processes(table, fabric.world_size) / len(data.pairs)
+    return dict(zip(names, means.tolist(), strict=True))
