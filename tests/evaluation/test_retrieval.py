@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from crossray.evaluation import retrieval
-from crossray.evaluation.retrieval import IntArray, rank_counts, retrieval_ranks, zscore_over
+from crossray.evaluation.retrieval import IntArray, chance_median_rank, rank_counts, retrieval_ranks, zscore_over
 
 
 def _identity(n: int) -> IntArray:
@@ -52,7 +52,8 @@ def test_chance_is_k_of_m_for_single_pairs_and_hypergeometric_for_shared_texts()
 
 def test_the_median_rank_of_chance() -> None:
     single = rank_counts(np.random.default_rng(0).normal(size=(9, 9)), _identity(9), _identity(9))
-    assert single.chance_median_rank() == 5
+    assert chance_median_rank([single]) == 5
+    assert chance_median_rank([single, single]) == 5
 
 
 def test_tie_rules_bracket_the_expectation() -> None:

@@ -8,6 +8,7 @@ hit each. Duplicate-aware retrieval takes any report of identical normalised tex
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,15 +62,17 @@ class RankCounts:
         places = np.minimum(np.full_like(self.own, k), self.gallery)
         return 1.0 - _probability_of_none(np.full_like(self.own, self.gallery), self.own, places)
 
-    def chance_median_rank(self) -> float:
-        """Median rank over the queries when the gallery is in random order."""
-        places = np.arange(1, self.gallery + 1)
-        sizes, counts = np.unique(self.own, return_counts=True)
-        none = [
-            _probability_of_none(np.full_like(places, self.gallery), np.full_like(places, m), places) for m in sizes
-        ]
-        reached = 1.0 - np.average(none, axis=0, weights=counts)
-        return float(places[np.searchsorted(reached, 0.5 - 1e-12)])
+
+def chance_median_rank(galleries: Sequence[RankCounts]) -> float:
+    """Median rank over the queries of all galleries when each is in random order."""
+    places = np.arange(1, max(counts.gallery for counts in galleries) + 1)
+    reached, queries = np.zeros(len(places)), 0
+    for counts in galleries:
+        for own, how_many in zip(*np.unique(counts.own, return_counts=True), strict=True):
+            none = _probability_of_none(np.array([counts.gallery]), np.array([own]), np.minimum(places, counts.gallery))
+            reached += how_many * (1 - none)
+        queries += len(counts.own)
+    return float(places[np.searchsorted(reached / queries, 0.5 - 1e-12)])
 
 
 def rank_counts(scores: FloatArray, query_groups: IntArray, gallery_groups: IntArray) -> RankCounts:

@@ -1,0 +1,65 @@
+"""Finished pieces of an evaluation on disk, so that one that was stopped goes on where it was.
+
+A cell is one model, task and fold: an ``.npz`` of plain arrays beside its key, a hash of everything it was made
+from. A cell whose key differs is made again; one that is half-written does not exist, since files appear whole.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.errors import CrossRayError
+from crossray.files import explained_disk_errors, sha256_of_json, write_whole
+
+Arrays = dict[str, NDArray[Any]]
+
+_KEY = "cell_key"
+
+
+class Cells:
+    """The cells of one results folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, name: str, made_from: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """The arrays of a cell: read if its key fits, else made and written.
+
+        Args:
+            name: ``fold/model-task``; becomes the file's name.
+            made_from: JSON values that the arrays depend on.
+            make: computes them; numbers, booleans and strings only (nothing is unpickled when they are read).
+        """
+        path = self.folder / f"{name}.npz"
+        key = sha256_of_json(dict(made_from))
+        found = _read(path, key)
+        if found is not None:
+            return found
+        arrays = make()
+        buffer = io.BytesIO()
+        content: dict[str, Any] = {**arrays, _KEY: np.array(key)}
+        np.savez_compressed(buffer, **content)
+        with explained_disk_errors(CrossRayError, path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, buffer.getvalue())
+        return arrays
+
+
+def _read(path: Path, key: str) -> Arrays | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if _KEY not in file or str(file[_KEY]) != key:
+                return None
+            return {name: file[name] for name in file.files if name != _KEY}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        # Damaged by something else than us: as good as absent, the cell is made again.
+        return None

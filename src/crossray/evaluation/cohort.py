@@ -1,0 +1,101 @@
+"""The studies of one fold as evaluation sees them: a film, a text, labels and a patient for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.data.pairs import text_groups
+from crossray.data.splits import Fold
+from crossray.data.store import Store
+from crossray.data.study import View
+from crossray.data.text import SelectedText, TextConfig, select_text
+from crossray.errors import DataError
+from crossray.evaluation.finetune import FilmPart
+from crossray.evaluation.metrics import FloatArray
+
+
+@dataclass(frozen=True)
+class Part:
+    """n studies of one side of a fold.
+
+    Attributes:
+        study_ids, patient_ids: one a study; a patient is ``None`` where unknown.
+        studies: ``[n]`` rows in the store.
+        films: ``[n]`` film rows in the store, the first of the wanted views.
+        texts: what the model reads of each report.
+        text_groups: ``[n]`` equal where the normalised text is identical (within this part).
+        labels: ``[n, K]`` of the protocol's labels, NaN unknown.
+    """
+
+    study_ids: tuple[str, ...]
+    patient_ids: tuple[str | None, ...]
+    studies: NDArray[np.int64]
+    films: NDArray[np.int64]
+    texts: tuple[SelectedText, ...]
+    text_groups: NDArray[np.int64]
+    labels: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.study_ids)
+
+    @property
+    def film_part(self) -> FilmPart:
+        """Films and labels, as fine-tuning takes them."""
+        return FilmPart(self.films, self.labels)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """One fold's three sides, and the studies of it that have no film or no text."""
+
+    fold: str
+    train: Part
+    validation: Part
+    test: Part
+    left_out: tuple[str, ...]
+
+
+def build_cohort(store: Store, fold: Fold, labels: Sequence[str], views: Sequence[View], text: TextConfig) -> Cohort:
+    """Look up a fold's studies; one without a film of the wanted views or without text is left out and listed."""
+    left_out: list[str] = []
+    columns = [store.label_names.index(label) for label in labels]
+    train, validation, test = (
+        _part(store, ids, columns, views, text, left_out) for ids in (fold.train, fold.validation, fold.test)
+    )
+    for name, part in (("training", train), ("validation", validation), ("test", test)):
+        if len(part) == 0:
+            raise DataError(f"fold '{fold.name}' has no {name} study with a film and a text.")
+    return Cohort(fold.name, train, validation, test, tuple(left_out))
+
+
+def _part(
+    store: Store,
+    ids: Sequence[str],
+    columns: Sequence[int],
+    views: Sequence[View],
+    text: TextConfig,
+    left_out: list[str],
+) -> Part:
+    studies, films, texts = [], [], []
+    for study_id in ids:
+        index = store.index_of(study_id)
+        rows, selected = store.films_of(index, views), select_text(store.report(index), text)
+        if not rows or not selected.text:
+            left_out.append(study_id)
+            continue
+        studies.append(index)
+        films.append(rows[0])
+        texts.append(selected)
+    return Part(
+        study_ids=tuple(store.study_ids[i] for i in studies),
+        patient_ids=tuple(store.patient_ids[i] for i in studies),
+        studies=np.array(studies, dtype=np.int64),
+        films=np.array(films, dtype=np.int64),
+        texts=tuple(texts),
+        text_groups=text_groups([selected.text for selected in texts]),
+        labels=store.labels[np.ix_(studies, columns)].astype(np.float64).reshape(len(studies), len(columns)),
+    )

@@ -1,0 +1,78 @@
+"""What is evaluated and how: labels, views, draws, and the settings of every task, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import as_file, files
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from crossray.data.study import View
+from crossray.errors import ConfigError
+from crossray.evaluation.finetune import FinetuneConfig
+from crossray.evaluation.floors import RidgeConfig
+from crossray.evaluation.probe import ProbeConfig
+from crossray.evaluation.retrieval import Ties
+from crossray.evaluation.zero_shot import ZeroShotConfig
+from crossray.settings import Settings, build_settings, read_yaml
+
+Task = Literal["retrieval", "zero_shot", "probe", "finetune", "floors"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+class Protocol(Settings):
+    """A named way of evaluating: every number it yields carries its id.
+
+    Attributes:
+        id: name of the protocol.
+        labels: the classes that are scored, in the order of the tables; without any there is only retrieval.
+        common_labels: those of them that are frequent enough to be averaged by themselves.
+        views: the first film of these views stands for a study.
+        recall_at: K of R@K.
+        ties: rule for candidates with equal scores.
+        draws, level, seed: of the bootstrap, by patient inside each fold.
+        preset: ``clean`` (the default everywhere) or ``reference``, see docs.
+    """
+
+    id: str
+    labels: tuple[str, ...] = ()
+    common_labels: tuple[str, ...] = ()
+    views: tuple[View, ...] = ("frontal",)
+    recall_at: tuple[int, ...] = (1, 5, 10)
+    ties: Ties = "expected"
+    draws: int = Field(default=1000, ge=1)
+    level: float = Field(default=0.95, gt=0, lt=1)
+    seed: int = 0
+    preset: Literal["clean", "reference"] = "clean"
+
+
+class EvaluationConfig(Settings):
+    """Settings of the tasks; the same for our models and for their floors."""
+
+    tasks: tuple[Task, ...] = TASKS
+    zero_shot: ZeroShotConfig = ZeroShotConfig()
+    probe: ProbeConfig = ProbeConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    ridge: RidgeConfig = RidgeConfig()
+    batch_size: int = Field(default=64, ge=1)
+
+
+def protocol_for(split_protocol: str, label_names: Sequence[str]) -> Protocol:
+    """The protocol of a split: the shipped one of that name, else one over the store's own labels.
+
+    Raises:
+        ConfigError: the store lacks a label that the protocol scores.
+    """
+    shipped = files("crossray.evaluation") / "protocols" / f"{split_protocol}.yaml"
+    if not shipped.is_file():
+        return Protocol(id=split_protocol, labels=tuple(label_names))
+    with as_file(shipped) as file:
+        protocol = build_settings(Protocol, read_yaml(file), file=file.name)
+    missing = [label for label in protocol.labels if label not in label_names]
+    if missing:
+        raise ConfigError(
+            f"protocol '{protocol.id}' scores {', '.join(missing)}, which the store does not hold.",
+            remedy=f"Its labels: {', '.join(label_names) or 'none'}.",
+        )
+    return protocol

@@ -1,0 +1,162 @@
+"""One table of results: rows that carry their protocol, written as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import platform
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from crossray.errors import CrossRayError, DataError
+from crossray.evaluation.intervals import Interval
+from crossray.files import explained_disk_errors, write_whole
+from crossray.settings import Settings, build_settings
+
+_LIBRARIES = ("crossray", "torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "scipy")
+
+
+class Row(Settings):
+    """One number.
+
+    Attributes:
+        task: retrieval, zero_shot, probe or finetune.
+        model: what was evaluated, or "A − B" for a paired difference.
+        variant: direction of retrieval, scorer of zero-shot, pooling of folds.
+        metric: AUROC, AP, R@1, ..., median rank.
+        target: the label, or the mean over some.
+        value, low, high: estimate and interval; ``None`` where undefined or exact.
+        n, positives: studies (or queries) with a known label, and those with the finding.
+        kind: a model, a floor, chance, or a paired difference.
+    """
+
+    task: str
+    model: str
+    variant: str = ""
+    metric: str
+    target: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    positives: int | None = None
+    kind: str = "model"
+
+
+class Provenance(Settings):
+    """Where the numbers come from: enough to make them again."""
+
+    protocol: str
+    preset: str
+    split_protocol: str
+    split_hash: str
+    store_hash: str
+    source: str
+    folds: tuple[str, ...]
+    runs: dict[str, str]
+    seeds: dict[str, int]
+    draws: int
+    level: float
+    studies: int
+    labels: tuple[str, ...]
+    common_labels: tuple[str, ...]
+    choices: dict[str, str]
+    settings: dict[str, object]
+    command: str
+    versions: dict[str, str]
+    date: str
+
+
+class Results(Settings):
+    """A table and its provenance."""
+
+    provenance: Provenance
+    rows: tuple[Row, ...]
+
+    def select(self, **conditions: str) -> list[Row]:
+        """Rows whose fields equal the conditions, in order: ``select(task="probe", metric="AUROC")``."""
+        return [row for row in self.rows if all(getattr(row, name) == value for name, value in conditions.items())]
+
+    def one(self, **conditions: str) -> Row:
+        """The single row of these conditions.
+
+        Raises:
+            KeyError: there is none, or more than one.
+        """
+        found = self.select(**conditions)
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} rows for {conditions}")
+        return found[0]
+
+
+def row_of(interval: Interval, **fields: object) -> Row:
+    """A row from an interval; what is not finite becomes ``None``."""
+    bounds = {name: _finite(getattr(interval, field)) for name, field in _BOUNDS}
+    return Row.model_validate({**fields, **bounds})
+
+
+_BOUNDS = (("value", "estimate"), ("low", "low"), ("high", "high"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the machine's platform and the libraries that numbers depend on."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def command_line() -> str:
+    """The command that this process was started with, as one would type it."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def write_results(results: Results, folder: Path) -> None:
+    """Write ``results.json``, ``results.csv`` and ``results.md`` into ``folder``, each whole or not at all."""
+    from crossray.evaluation.tables import markdown
+
+    content = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with explained_disk_errors(CrossRayError, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "results.json", content)
+        write_whole(folder / "results.csv", _csv(results.rows))
+        write_whole(folder / "results.md", markdown(results))
+
+
+def read_results(folder: Path) -> Results:
+    """Read a results folder.
+
+    Raises:
+        DataError: there is no readable table in it.
+    """
+    path = folder / "results.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"holds no results ({error}).", file=path, remedy="Run crossray evaluate.") from error
+    return build_settings(Results, content, file=path)
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(Row.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.model_dump() for row in rows)
+    return buffer.getvalue()
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,168 @@
+"""From predictions to result rows: models, floors, chance, and paired differences, under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from crossray.evaluation.intervals import percentile_interval
+from crossray.evaluation.metrics import auroc, average_precision
+from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.results import Row, row_of
+from crossray.evaluation.retrieval import chance_median_rank
+from crossray.evaluation.summary import (
+    FoldRanks,
+    FoldScores,
+    Sampled,
+    chance_recall,
+    positives_and_known,
+    sample_classification,
+    sample_median_rank,
+    sample_recall,
+)
+
+Kind = Literal["model", "floor", "variant"]
+
+MACRO = "mean of all"
+COMMON = "mean of the common"
+
+#: How the directions of retrieval are called in tables, by the field of :class:`retrieval.RetrievalRanks`.
+DIRECTIONS = {
+    "image_to_text": "film → report",
+    "text_to_image": "report → film",
+    "image_to_text_any": "film → report, identical reports count as hits",
+    "text_to_image_any": "report → film, films of identical reports count as hits",
+    "image_to_unique_text": "film → distinct report texts",
+    "unique_text_to_image": "distinct report text → film",
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a line of a table stands for: a model under a variant (scorer, score), and its kind."""
+
+    model: str
+    variant: str = ""
+    kind: Kind = "model"
+
+
+def classification_rows(
+    task: str,
+    predictions: Mapping[Evaluated, Sequence[FoldScores]],
+    differences: Sequence[tuple[Evaluated, Evaluated]],
+    protocol: Protocol,
+) -> list[Row]:
+    """AUROC (mean of folds, and pooled for the headline models) and average precision, for each label and the means.
+
+    Every prediction must cover the same studies in the same order, which makes the differences paired.
+    """
+    if not predictions:
+        return []
+    counts = positives_and_known(next(iter(predictions.values())))
+    writer = _ClassificationWriter(task, protocol, counts)
+    sampled = {who: sample_classification(auroc, folds, protocol) for who, folds in predictions.items()}
+    rows = writer.chance()
+    for who, sample in sampled.items():
+        rows += writer.rows("AUROC", who.model, who.variant, who.kind, sample)
+    for first, second in differences:
+        title = f"{first.model} − {second.model}"
+        rows += writer.rows("AUROC", title, first.variant, "difference", sampled[first].minus(sampled[second]))
+    for who, folds in predictions.items():
+        if who.kind != "variant":
+            rows += writer.rows("AP", who.model, who.variant, who.kind, _precision(folds, protocol))
+    for who, folds in predictions.items():
+        if who.kind != "variant" and len(folds) > 1:
+            pooled = sample_classification(auroc, folds, protocol, "pooled")
+            rows += writer.rows("AUROC, pooled", who.model, who.variant, who.kind, pooled)
+    return rows
+
+
+def retrieval_rows(
+    predictions: Mapping[Evaluated, Mapping[str, Sequence[FoldRanks]]],
+    differences: Sequence[tuple[Evaluated, Evaluated]],
+    protocol: Protocol,
+) -> list[Row]:
+    """R@K and median rank for each direction; predictions map a field of ``RetrievalRanks`` to folds."""
+    rows: list[Row] = []
+    for field, direction in DIRECTIONS.items():
+        folds = {who: by_field[field] for who, by_field in predictions.items()}
+        rows += _direction_rows(direction, folds, differences, protocol)
+    return rows
+
+
+def _direction_rows(
+    direction: str,
+    predictions: Mapping[Evaluated, Sequence[FoldRanks]],
+    differences: Sequence[tuple[Evaluated, Evaluated]],
+    protocol: Protocol,
+) -> list[Row]:
+    anyone = next(iter(predictions.values()))
+    queries = sum(len(fold.patient_ids) for fold in anyone)
+    chance = {f"R@{k}": chance_recall(anyone, k) for k in protocol.recall_at}
+    chance["median rank"] = chance_median_rank([fold.counts for fold in anyone])
+    base: dict[str, object] = {"task": "retrieval", "target": direction, "n": queries}
+    rows = [
+        Row.model_validate({**base, "model": "chance", "metric": metric, "value": value, "kind": "chance"})
+        for metric, value in chance.items()
+    ]
+    sampled = {who: _retrieval_samples(folds, protocol) for who, folds in predictions.items()}
+    named = [(who.model, who.variant, str(who.kind), sampled[who]) for who in predictions]
+    named += [
+        (f"{a.model} − {b.model}", a.variant, "difference", _minus(sampled[a], sampled[b])) for a, b in differences
+    ]
+    for model, variant, kind, samples in named:
+        fields = {**base, "model": model, "variant": variant, "kind": kind}
+        rows += [row_of(s.interval(0, protocol.level), metric=m, **fields) for m, s in samples.items()]
+    return rows
+
+
+def _retrieval_samples(folds: Sequence[FoldRanks], protocol: Protocol) -> dict[str, Sampled]:
+    samples = {f"R@{k}": sample_recall(folds, k, protocol) for k in protocol.recall_at}
+    samples["median rank"] = sample_median_rank(folds, protocol)
+    return samples
+
+
+def _minus(first: Mapping[str, Sampled], second: Mapping[str, Sampled]) -> dict[str, Sampled]:
+    return {metric: sample.minus(second[metric]) for metric, sample in first.items()}
+
+
+def _precision(folds: Sequence[FoldScores], protocol: Protocol) -> Sampled:
+    return sample_classification(average_precision, folds, protocol)
+
+
+@dataclass(frozen=True)
+class _ClassificationWriter:
+    """Turns samples over labels into rows, the means included."""
+
+    task: str
+    protocol: Protocol
+    counts: Sequence[tuple[int, int]]
+
+    def chance(self) -> list[Row]:
+        targets = [*self.protocol.labels, *self._means()]
+        base: dict[str, object] = {"task": self.task, "model": "chance", "metric": "AUROC", "kind": "chance"}
+        return [Row.model_validate({**base, "target": target, "value": 0.5}) for target in targets]
+
+    def rows(self, metric: str, model: str, variant: str, kind: str, sample: Sampled) -> list[Row]:
+        fields = {"task": self.task, "model": model, "variant": variant, "metric": metric, "kind": kind}
+        level = self.protocol.level
+        rows = []
+        for k, label in enumerate(self.protocol.labels):
+            positives, known = self.counts[k]
+            interval = sample.interval(k, level)
+            rows.append(row_of(interval, target=label, n=known, positives=positives, **fields))
+        for target, columns in self._means().items():
+            # Labels that are undefined are named once, for the first line of a table.
+            names = [self.protocol.labels[k] for k in columns] if kind == "model" else ()
+            mean = sample.mean_of(columns, names)
+            interval = percentile_interval(float(mean.estimate[0]), mean.draws[:, 0], level)
+            rows.append(row_of(interval, target=target, **fields))
+        return rows
+
+    def _means(self) -> dict[str, list[int]]:
+        labels, common = self.protocol.labels, self.protocol.common_labels
+        means = {f"{MACRO} {len(labels)}": list(range(len(labels)))}
+        if common:
+            means[f"{COMMON} {len(common)}"] = [labels.index(label) for label in common]
+        return means

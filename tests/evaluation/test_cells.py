@@ -1,0 +1,39 @@
+"""Cells are made once, again when what they depend on changed, and again when they were damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from crossray.evaluation.cells import Arrays, Cells
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Arrays:
+        self.calls += 1
+        return {"scores": np.arange(3.0), "names": np.array(["a", "b"])}
+
+
+def test_a_cell_is_made_once_and_read_back_equal(tmp_path: Path) -> None:
+    make = Counted()
+    first = Cells(tmp_path).get("fold0/probe", {"seed": 0}, make)
+    second = Cells(tmp_path).get("fold0/probe", {"seed": 0}, make)
+    assert make.calls == 1
+    assert first.keys() == second.keys()
+    assert all((first[name] == second[name]).all() for name in first)
+
+
+def test_a_cell_is_made_again_when_its_key_changes_or_its_file_is_damaged(tmp_path: Path) -> None:
+    make = Counted()
+    cells = Cells(tmp_path)
+    cells.get("probe", {"seed": 0}, make)
+    cells.get("probe", {"seed": 1}, make)
+    assert make.calls == 2
+    file = tmp_path / "probe.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    cells.get("probe", {"seed": 1}, make)
+    assert make.calls == 3
