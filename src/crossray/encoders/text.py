@@ -1,0 +1,147 @@
+"""Any BERT behind one interface: a vector for each report, its words and its sentences."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from crossray.alignment.masked import count_by_index, masked_max, masked_mean, sum_by_index
+from crossray.data.batch import TokenBatch
+from crossray.encoders.bert import create_bert
+from crossray.encoders.features import TextFeatures
+from crossray.settings import Settings
+
+ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
+
+
+class TextEncoderConfig(Settings):
+    """The language model, where its weights come from, and how tokens become words and reports.
+
+    The architecture fields left empty come from the pretrained model, or, without one, from the small BERT that is
+    trained from scratch; :func:`crossray.encoders.bert.resolve_text_encoder` fills them in, so that a run can be
+    loaded without the place its weights came from.
+
+    Attributes:
+        pretrained: ``none``, ``minilm`` (an installed package), a folder, or a hub id of a BERT.
+        vocabulary_size: of the WordPiece vocabulary learned from the corpus; a pretrained model brings its own.
+        max_tokens: tokens read of a report, [CLS] and [SEP] included; the rest is cut off.
+        punctuation: ``drop`` reads runs of letters and digits only, as GLoRIA does; ``keep`` makes marks words.
+        layers: depth; of a pretrained model, its first so many layers.
+        width, heads, intermediate, max_positions: the other sizes of the model.
+        dropout: of hidden states and attention.
+        last_layers: hidden states of so many last layers are summed (GLoRIA: 4).
+        merge_words: a word's vector is the sum of its pieces' vectors; off: every piece is a word.
+        report_pooling: ``gloria_mean`` sum of all tokens over the constant ``max_tokens``; ``mean`` over real tokens;
+            ``cls``; ``max`` over real tokens (ConVIRT). All four include [CLS] and [SEP].
+        freeze_embeddings: no gradient for the embeddings.
+        frozen_layers: no gradient for the first so many layers.
+    """
+
+    pretrained: str = "none"
+    vocabulary_size: int = Field(default=4096, ge=64)
+    max_tokens: int = Field(default=97, ge=3)
+    punctuation: Literal["drop", "keep"] = "drop"
+    layers: int | None = Field(default=None, ge=1)
+    width: int | None = Field(default=None, ge=1)
+    heads: int | None = Field(default=None, ge=1)
+    intermediate: int | None = Field(default=None, ge=1)
+    max_positions: int | None = Field(default=None, ge=3)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    last_layers: int = Field(default=1, ge=1)
+    merge_words: bool = True
+    report_pooling: ReportPooling = "gloria_mean"
+    freeze_embeddings: bool = False
+    frozen_layers: int = Field(default=0, ge=0)
+
+
+class TextEncoder(nn.Module):
+    """Tokenised reports to :class:`TextFeatures`.
+
+    Words and sentences have as many slots as the batch has tokens, so that pieces of a batch fit together.
+
+    Args:
+        config: see :class:`TextEncoderConfig`.
+        vocabulary_size: the tokenizer's.
+        initial_weights: load what ``config.pretrained`` names; off where a checkpoint fills the weights anyway.
+
+    Attributes:
+        config: the configuration with its architecture filled in.
+        channels: width of all vectors.
+
+    Raises:
+        ConfigError: the model, its weights or a layer does not exist, or does not fit the tokenizer.
+    """
+
+    def __init__(self, config: TextEncoderConfig, vocabulary_size: int, *, initial_weights: bool = True) -> None:
+        super().__init__()
+        self.bert, self.config = create_bert(config, vocabulary_size, initial_weights=initial_weights)
+        self.channels: int = self.bert.config.hidden_size
+        if config.freeze_embeddings:
+            self.bert.embeddings.requires_grad_(False)
+        for layer in self.bert.encoder.layer[: config.frozen_layers]:
+            layer.requires_grad_(False)
+
+    def forward(self, tokens: TokenBatch) -> TextFeatures:
+        """Run the model once; an empty report is [CLS] [SEP]."""
+        vectors = self._token_vectors(tokens)
+        items, count = word_items(tokens) if self.config.merge_words else _piece_items(tokens)
+        slots = tokens.input_ids.shape[1]
+        place = torch.arange(slots, device=items.device)
+        last = count.unsqueeze(1) - 1
+        special = (place == 0) | (place == last)
+        if not self.config.merge_words:
+            special = tokens.attention_mask & (tokens.word_ids < 0)
+        sentence_size = count_by_index(tokens.sentence_ids, slots)
+        return TextFeatures(
+            report=self._pool(vectors, tokens.attention_mask),
+            words=sum_by_index(vectors, items, slots),
+            word_mask=place <= last,
+            special_mask=special,
+            sentences=sum_by_index(vectors, tokens.sentence_ids, slots) / sentence_size.clamp_min(1).unsqueeze(2),
+            sentence_mask=sentence_size > 0,
+        )
+
+    def _token_vectors(self, tokens: TokenBatch) -> Tensor:
+        several = self.config.last_layers > 1
+        output: Any = self.bert(
+            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask.long(), output_hidden_states=several
+        )
+        vectors: Tensor = output.last_hidden_state
+        if several:
+            vectors = torch.stack(output.hidden_states[-self.config.last_layers :]).sum(dim=0)
+        return vectors
+
+    def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        match self.config.report_pooling:
+            case "cls":
+                return vectors[:, 0]
+            case "max":
+                return masked_max(vectors, mask, dim=1)
+            case "mean":
+                return masked_mean(vectors, mask, dim=1)
+            case "gloria_mean":
+                # The published mean runs over all 97 slots, padding included as zeros; words are sums of their pieces,
+                # so the sum over items is the sum over tokens. A constant keeps it free of the batch's own length.
+                return vectors.masked_fill(~mask.unsqueeze(2), 0.0).sum(dim=1) / self.config.max_tokens
+
+
+def word_items(tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+    """The item that each token belongs to, ``[B, L]`` (-1 for padding), and the number of items ``[B]``.
+
+    Item 0 is [CLS], then the words in order, then [SEP] (`global_local` spec, section 2.2).
+    """
+    words = tokens.word_ids.amax(dim=1) + 1
+    place = torch.arange(tokens.input_ids.shape[1], device=words.device)
+    is_word = tokens.word_ids >= 0
+    closing = (words + 1).unsqueeze(1)
+    items = torch.where(is_word, tokens.word_ids + 1, torch.where(place == 0, 0, closing))
+    return items.masked_fill(~tokens.attention_mask, -1), words + 2
+
+
+def _piece_items(tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+    place = torch.arange(tokens.input_ids.shape[1], device=tokens.input_ids.device)
+    items = place.expand_as(tokens.input_ids).masked_fill(~tokens.attention_mask, -1)
+    return items, tokens.attention_mask.sum(dim=1)

@@ -1,0 +1,248 @@
+"""Report text to WordPiece ids, with the word and the sentence of each piece."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor
+
+from crossray.data.batch import TokenBatch
+from crossray.data.study import Span
+from crossray.data.text import SelectedText
+from crossray.encoders.bert import pretrained_source
+from crossray.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from crossray.encoders.text import TextEncoderConfig
+
+Punctuation = Literal["drop", "keep"]
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_FILE = "tokenizer.json"
+_NOT_A_WORD = Regex(r"[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedReport:
+    """One report: int32 arrays of one length.
+
+    Attributes:
+        input_ids: [CLS], the pieces, [SEP].
+        word_ids: index of the word (a run of letters and digits, or a mark of punctuation where it is kept) that a
+            piece belongs to, from 0; an unknown word counts; -1 for [CLS] and [SEP].
+        sentence_ids: index of the sentence, from 0; -1 for [CLS], [SEP] and what stands outside every sentence.
+    """
+
+    input_ids: NDArray[np.int32]
+    word_ids: NDArray[np.int32]
+    sentence_ids: NDArray[np.int32]
+
+
+class ReportTokenizer:
+    """A WordPiece tokenizer that knows words and sentences; the same for the same corpus, on any machine.
+
+    Make one with :meth:`learn`, :meth:`from_pretrained` or :meth:`load`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.pad_id = self._id("[PAD]")
+        self.unknown_id = self._id("[UNK]")
+        self.mask_id = self._id("[MASK]")
+        self.vocabulary_size: int = tokenizer.get_vocab_size()
+        self.max_tokens: int = (tokenizer.truncation or {})["max_length"]
+
+    @classmethod
+    def learn(
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int,
+        *,
+        max_tokens: int = 97,
+        punctuation: Punctuation = "drop",
+    ) -> ReportTokenizer:
+        """Learn a lower-case WordPiece vocabulary of at most ``vocabulary_size`` tokens from the texts.
+
+        Raises:
+            ConfigError: the texts hold no word, or more different characters than the vocabulary has room for.
+        """
+        corpus = list(texts)
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        tokenizer.normalizer = _normalizer(normalizers.BertNormalizer(lowercase=True), punctuation)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        # The trainer numbers "##a", "##b", ... in the order of a hash map and breaks ties between merges by those
+        # numbers: naming the whole alphabet beforehand makes the vocabulary a function of the corpus.
+        letters = sorted({letter for text in corpus for letter in tokenizer.normalizer.normalize_str(text)} - {" "})
+        alphabet = [letter for letter in letters if not letter.isspace()]
+        first = [*_SPECIAL, *alphabet, *(f"##{letter}" for letter in alphabet)]
+        if not alphabet or len(first) > vocabulary_size:
+            problem = (
+                "the texts hold no word." if not alphabet else f"{len(first)} tokens are needed for letters alone."
+            )
+            raise ConfigError(
+                f"a vocabulary of {vocabulary_size} cannot be learned: {problem}", field="vocabulary_size"
+            )
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=vocabulary_size, min_frequency=2, special_tokens=first, show_progress=False
+        )
+        tokenizer.train_from_iterator(corpus, trainer)
+        learned = Tokenizer(models.WordPiece(tokenizer.get_vocab(with_added_tokens=True), unk_token="[UNK]"))
+        learned.normalizer, learned.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        return cls(_with_special_tokens(learned, max_tokens))
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained: str, *, max_tokens: int = 97, punctuation: Punctuation = "drop"
+    ) -> ReportTokenizer:
+        """The tokenizer of a BERT: ``minilm``, a folder, or a hub id.
+
+        Raises:
+            ConfigError: it cannot be found, or is no WordPiece tokenizer.
+        """
+        source = pretrained_source(pretrained)
+        tokenizer = _read_pretrained(source)
+        if not isinstance(tokenizer.model, models.WordPiece):
+            raise ConfigError(f"'{pretrained}' has no WordPiece tokenizer.", field="text_encoder.pretrained")
+        tokenizer.normalizer = _normalizer(tokenizer.normalizer, punctuation)
+        tokenizer.no_padding()
+        return cls(_with_special_tokens(tokenizer, max_tokens))
+
+    @classmethod
+    def load(cls, folder: Path) -> ReportTokenizer:
+        """The tokenizer that :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: it is missing or cannot be read.
+        """
+        path = folder / _FILE
+        try:
+            return cls(Tokenizer.from_str(path.read_text(encoding="utf-8")))
+        except Exception as error:  # the reader raises plain Exception for a damaged file
+            raise CheckpointError(f"the tokenizer cannot be read ({error}).", file=path) from error
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer into ``folder``, which is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        content = json.loads(self._tokenizer.to_str())
+        (folder / _FILE).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+    def encode(self, texts: Sequence[SelectedText | str]) -> list[TokenizedReport]:
+        """Tokenise texts, each cut off at ``max_tokens``; a plain string is one sentence."""
+        selected = [_as_selected(text) for text in texts]
+        encodings = self._tokenizer.encode_batch([text.text for text in selected])
+        return [_tokenized(encoding, text.sentences) for encoding, text in zip(encodings, selected, strict=True)]
+
+    def words(self, text: SelectedText | str) -> tuple[str, ...]:
+        """The words of a text as it is written, in the order of ``word_ids`` (only those not cut off)."""
+        selected = _as_selected(text)
+        encoding = self._tokenizer.encode(selected.text)
+        spans: dict[int, tuple[int, int]] = {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+            if word is not None:
+                spans[word] = (spans.get(word, (start, end))[0], end)
+        return tuple(selected.text[start:end] for start, end in spans.values())
+
+    def collate(self, reports: Sequence[TokenizedReport], length: int | None = None) -> TokenBatch:
+        """Pad reports to ``length`` tokens, or to the longest.
+
+        Raises:
+            ConfigError: a report is longer than ``length``.
+        """
+        longest = max((len(report.input_ids) for report in reports), default=0)
+        if length is not None and longest > length:
+            raise ConfigError(f"a report of {longest} tokens does not fit into {length}.", field="length")
+        width = longest if length is None else length
+        lengths = torch.tensor([len(report.input_ids) for report in reports], dtype=torch.int64)
+        return TokenBatch(
+            input_ids=_padded([report.input_ids for report in reports], width, self.pad_id),
+            attention_mask=torch.arange(width) < lengths.unsqueeze(1),
+            word_ids=_padded([report.word_ids for report in reports], width, -1),
+            sentence_ids=_padded([report.sentence_ids for report in reports], width, -1),
+        )
+
+    def _id(self, token: str) -> int:
+        index = self._tokenizer.token_to_id(token)
+        if index is None:
+            raise ConfigError(f"the tokenizer has no {token} token.", field="text_encoder.pretrained")
+        return int(index)
+
+
+def build_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> ReportTokenizer:
+    """The tokenizer a text encoder asks for: learned from the texts, or its pretrained model's own."""
+    if config.pretrained == "none":
+        return ReportTokenizer.learn(
+            texts, config.vocabulary_size, max_tokens=config.max_tokens, punctuation=config.punctuation
+        )
+    return ReportTokenizer.from_pretrained(
+        config.pretrained, max_tokens=config.max_tokens, punctuation=config.punctuation
+    )
+
+
+def _normalizer(first: normalizers.Normalizer, punctuation: Punctuation) -> normalizers.Normalizer:
+    if punctuation == "keep":
+        return first
+    return normalizers.Sequence([first, normalizers.Replace(_NOT_A_WORD, " ")])
+
+
+def _with_special_tokens(tokenizer: Tokenizer, max_tokens: int) -> Tokenizer:
+    cls, sep = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+    if cls is None or sep is None:
+        raise ConfigError("the tokenizer has no [CLS] and [SEP].", field="text_encoder.pretrained")
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", sep), ("[CLS]", cls))
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
+def _read_pretrained(source: str) -> Tokenizer:
+    file = Path(source) / _FILE
+    try:
+        if file.is_file():
+            return Tokenizer.from_file(str(file))
+        from transformers import AutoTokenizer  # a folder with vocab.txt alone, or a hub id
+
+        return AutoTokenizer.from_pretrained(source).backend_tokenizer
+    except Exception as error:  # the hub's client, its transport and the reader raise what they like
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"the tokenizer of '{source}' cannot be loaded ({first_line}).",
+            field="text_encoder.pretrained",
+            remedy="Without a network, give the folder of a downloaded BERT, 'minilm', or 'none'.",
+        ) from error
+
+
+def _as_selected(text: SelectedText | str) -> SelectedText:
+    return text if isinstance(text, SelectedText) else SelectedText(text, (Span(0, len(text)),))
+
+
+def _tokenized(encoding: Encoding, sentences: tuple[Span, ...]) -> TokenizedReport:
+    word_ids = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
+    return TokenizedReport(
+        input_ids=np.array(encoding.ids, dtype=np.int32),
+        word_ids=word_ids,
+        sentence_ids=_sentence_ids(encoding, word_ids, sentences),
+    )
+
+
+def _sentence_ids(encoding: Encoding, word_ids: NDArray[np.int32], sentences: tuple[Span, ...]) -> NDArray[np.int32]:
+    if not sentences:
+        return np.full_like(word_ids, -1)
+    begin = np.array([start for start, _ in encoding.offsets])
+    starts, ends = (np.array([getattr(span, edge) for span in sentences]) for edge in ("start", "end"))
+    sentence = np.searchsorted(starts, begin, side="right") - 1
+    inside = (word_ids >= 0) & (sentence >= 0) & (begin < ends[sentence])
+    return np.where(inside, sentence, -1).astype(np.int32)
+
+
+def _padded(rows: Sequence[NDArray[np.int32]], width: int, filling: int) -> Tensor:
+    padded = np.full((len(rows), width), filling, dtype=np.int64)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return torch.from_numpy(padded)
