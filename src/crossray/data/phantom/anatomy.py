@@ -1,0 +1,131 @@
+"""One patient's build: the numbers that shape the film, and the outlines that follow from them.
+
+Everything is in anatomical coordinates (see :mod:`crossray.data.phantom.frame`). The ranges were set by eye,
+so that films look like films; they are no statistics of a population.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from crossray.data.phantom.draws import Draws
+from crossray.data.phantom.frame import Field
+
+SIDES = (-1, 1)
+
+_TABLE_Y = np.linspace(-0.6, 1.8, 961)
+_SILHOUETTE_Y = (-0.6, 0.0, 0.12, 0.20, 0.265, 0.33, 0.36, 0.43, 0.50, 0.60, 0.72, 0.84, 0.93, 1.0, 1.07, 1.12)
+_LEFT_EDGE = (0.10, 0.10, 0.10, 0.12, 0.145, 0.13, 0.115, 0.145, 0.16, 0.20, 0.275, 0.335, 0.36, 0.345, 0.28, 0.10)
+_RIGHT_EDGE = (0.10, 0.10, 0.10, 0.105, 0.11, 0.11, 0.11, 0.115, 0.125, 0.15, 0.185, 0.205, 0.205, 0.18, 0.14, 0.10)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The build of one patient. Lengths in units of lung height, the rest as said.
+
+    ``stream`` is the number that the finer random detail (vessel trees, texture) is drawn from.
+    """
+
+    stream: int
+    cage: float
+    taper: float
+    dome_right: float
+    dome_left: float
+    dome_curve: float
+    heart: float
+    heart_slant: float
+    mediastinum: float
+    knob: float
+    girth: float
+    shoulder: float
+    rib_drop: float
+    rib_radius: float
+    rib_density: float
+    clavicle_height: float
+    scoliosis: float
+    rotation: float
+    breast: float
+    breast_height: float
+    bubble: float
+    vessel: float
+    scapula: float
+    arms: float
+
+    @cached_property
+    def _half_width_table(self) -> Field:
+        rise = np.clip(1 - np.clip(_TABLE_Y, 0, 0.85) / 0.85, 0, 1)
+        half_width = self.cage * (1 - rise**2.3) ** 0.52
+        below = 1 - self.taper * np.clip(_TABLE_Y - 0.85, 0, None)
+        return np.asarray(gaussian_filter1d(half_width * below, 3))
+
+    def half_width(self, y: Field) -> Field:
+        """Inner half-width of the rib cage at the height y; 0 above the apices."""
+        return np.interp(y, _TABLE_Y, self._half_width_table)
+
+    def dome(self, side: int, x: Field) -> Field:
+        """Height of the diaphragm's dome at x, on one side."""
+        top = self.dome_right if side < 0 else self.dome_left
+        reach = np.clip(x * side, 0, None) / self.cage
+        peak = 0.52
+        lateral = np.clip(reach - peak, 0, None) / (1 - peak)
+        medial = np.clip(peak - reach, 0, None) / peak
+        return top + self.dome_curve * (0.55 * lateral**2 + 0.6 * lateral**5) + 0.09 * medial**2
+
+    def silhouette(self, heart_scale: float = 1.0) -> tuple[Field, Field]:
+        """Edges of the heart and mediastinum ``(right, left)`` on the table of heights (both as x)."""
+        heart = self.heart * heart_scale
+        y = np.asarray(_SILHOUETTE_Y)
+        base = 0.10
+        grow = np.where(y >= 0.42, heart, np.where((y > 0.13) & (y < 0.35), self.knob, 1.0))
+        slant = np.where(y > 0.5, self.heart_slant * (y - 0.5), 0.0)
+        left = base * self.mediastinum + (np.asarray(_LEFT_EDGE) - base) * grow + slant * 0.1
+        right = base * self.mediastinum + (np.asarray(_RIGHT_EDGE) - base) * (grow * 0.55 + 0.45) - slant * 0.05
+        edges = (np.interp(_TABLE_Y, y, edge) for edge in (right, left))
+        right_edge, left_edge = (np.asarray(gaussian_filter1d(edge, 11)) for edge in edges)
+        shift = 0.06 * self.rotation
+        return -right_edge + shift, left_edge + shift
+
+    def midline(self, y: Field) -> Field:
+        """x of the spine at the height y."""
+        return self.scoliosis * np.sin(np.pi * (y - 0.1))
+
+
+def at_heights(table: Field, y: Field) -> Field:
+    """Values of a silhouette table at the heights y."""
+    return np.interp(y, _TABLE_Y, table)
+
+
+def sample_anatomy(draws: Draws) -> Anatomy:
+    """A patient's build."""
+    between = draws.between
+    dome_right = between(0.97, 1.03)
+    return Anatomy(
+        stream=int(draws.unit() * 2**31),
+        cage=between(0.54, 0.65),
+        taper=between(-0.05, 0.12),
+        dome_right=dome_right,
+        dome_left=dome_right + between(0.0, 0.06),
+        dome_curve=between(0.13, 0.24),
+        heart=between(0.84, 1.08),
+        heart_slant=between(-0.25, 0.25),
+        mediastinum=between(0.88, 1.12),
+        knob=between(0.6, 1.6),
+        girth=between(0.08, 0.22),
+        shoulder=between(-0.06, 0.04),
+        rib_drop=between(0.34, 0.44),
+        rib_radius=between(0.021, 0.026),
+        rib_density=between(0.8, 1.15),
+        clavicle_height=between(-0.06, 0.04),
+        scoliosis=between(-0.02, 0.02),
+        rotation=between(-1.0, 1.0),
+        breast=draws.choice((0.0, 1.0)) * between(0.3, 1.0),
+        breast_height=between(0.78, 0.98),
+        bubble=between(0.0, 1.0),
+        vessel=between(0.85, 1.2),
+        scapula=between(-0.04, 0.10),
+        arms=between(0.0, 1.0),
+    )
