@@ -18,6 +18,7 @@ STOREYS: dict[str, int] = {
     "errors": 0,
     "settings": 1,
     "files": 1,
+    "tensor_file": 2,
     "data": 2,
     "alignment": 2,
     "encoders": 3,

@@ -12,7 +12,8 @@ from lightning_fabric import Fabric
 
 from crossray.errors import CheckpointError
 from crossray.methods.base import Method
-from crossray.training.checkpoint import read_tensors, restore_state, state_tensors, write_tensors
+from crossray.tensor_file import read_tensors, write_tensors
+from crossray.training.checkpoint import restore_state, state_tensors
 from crossray.training.config import SelectionConfig, TrainingConfig
 from crossray.training.ema import MovingAverage
 from crossray.training.optimizers import build_optimizer
