@@ -73,7 +73,9 @@ def check_transfer_syntax(syntax: UID, path: Path) -> None:
 
 
 def decode_pixels(dataset: Dataset, path: Path) -> NDArray[np.integer]:
-    """The one frame of a data set, as stored (colour as RGB): ``[height, width]`` or ``[height, width, 3]``.
+    """The one frame of a data set: ``[height, width]``, or RGB ``[height, width, 3]``.
+
+    Uncompressed values come with all their allocated bits: which of them are stored is the caller's to see.
 
     Raises:
         StudyError: the pixels are damaged, cut short, or of another size than the header says.
@@ -81,7 +83,8 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[np.integer]:
     syntax = dataset.file_meta.TransferSyntaxUID
     with malformed_as_study_error(path):
         if syntax in NATIVE:
-            return np.asarray(pixel_array(dataset))
+            # All bits as they lie there: pydicom would cut them as if HighBit were always BitsStored - 1.
+            return np.asarray(pixel_array(dataset, bits_stored=dataset.BitsAllocated))
         if syntax != RLELossless:
             frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
             _check_codestream(frame, dataset, path)
