@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -26,7 +28,11 @@ from crossray.methods.base import (
     Similarity,
     TextEmbedding,
 )
-from crossray.training.session import TrainingParts
+from crossray.training.config import RuntimeConfig, TrainingConfig
+from crossray.training.distributed import start_fabric
+from crossray.training.loop import fit
+from crossray.training.session import RunSummary, TrainingParts
+from crossray.training.validation import Validator
 
 WORDS = ("heart", "lungs", "clear", "enlarged", "effusion", "left", "right", "small", "normal", "edema")
 
@@ -165,3 +171,27 @@ def fake_parts(*, studies: int = 40, dropout: float = 0.0, batch_norm: bool = Fa
         validation=fake_dataset(cut, studies, store=store),
         image=IMAGE,
     )
+
+
+QUIET = RuntimeConfig(accelerator="cpu", tensorboard=False, progress=False, log_every_steps=1)
+
+
+def fake_fit(
+    folder: Path,
+    config: TrainingConfig,
+    parts: TrainingParts | None = None,
+    *,
+    runtime: RuntimeConfig = QUIET,
+    validator: Validator | None = None,
+) -> RunSummary:
+    """Train on fake pairs into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fabric = start_fabric(runtime, config.precision)
+    parts = parts if parts is not None else fake_parts()
+    return fit(fabric, parts, config, runtime, folder, identity="fake", validator=validator)
+
+
+def figures_of(folder: Path, kind: Literal["train", "validation"], name: str = "loss") -> list[float]:
+    """One figure of a run's log, line by line."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [record[name] for record in records if record["kind"] == kind]

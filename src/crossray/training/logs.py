@@ -104,4 +104,4 @@ class RunLog:
     def say(self, message: str) -> None:
         """Print a line above the bar."""
         if self._writes:
-            self._bar.console.print(message, highlight=False)
+            self._bar.console.print(message, highlight=False, soft_wrap=True)

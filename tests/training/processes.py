@@ -1,0 +1,64 @@
+"""Functions run in fresh processes: to be killed, or to train together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+# A server that has imported torch once and never used it: forking from it is quick and, unlike forking from pytest,
+# inherits no thread pools.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["crossray.training.loop"])
+
+
+def run_in_process(function: Callable[..., None], *arguments: Any) -> int:
+    """The exit code of a process that calls the function (negative: the signal that killed it)."""
+    process = _CONTEXT.Process(target=_single_threaded, args=(function, arguments))
+    process.start()
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError(f"{function.__name__} did not end within two minutes")
+    return process.exitcode
+
+
+def run_together(world: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Call the function in ``world`` processes that find each other as under torchrun."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        _CONTEXT.Process(target=_ranked, args=(rank, world, port, function, arguments)) for rank in range(world)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert codes == [0] * world, codes
+
+
+def _single_threaded(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    function(*arguments)
+
+
+def _ranked(rank: int, world: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "tests",
+    }
+    _single_threaded(function, arguments)
