@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -100,6 +100,15 @@ class Similarity:
 
     global_scores: Tensor
     local_scores: Tensor | None
+
+
+@runtime_checkable
+class GroundsWords(Protocol):
+    """A method that can show where in a film each word looks."""
+
+    def attention(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
+        """Maps ``[B, W, R]`` of film i and text i; each word's sums to 1, special items and padding are zero."""
+        ...
 
 
 class Method(nn.Module, ABC):

@@ -1,0 +1,238 @@
+"""A trained joint model: load a run, embed films and texts, compare them, show where words look.
+
+Everything runs in evaluation mode, without gradient, and in pieces, so that the number of films does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from crossray.alignment.masked import count_by_index, sum_by_index
+from crossray.data.augment import ImageInputConfig, evaluation_view
+from crossray.data.batch import TokenBatch
+from crossray.data.text import SelectedText, TextConfig
+from crossray.encoders.tokenizer import ReportTokenizer
+from crossray.errors import ConfigError
+from crossray.inference.run_files import checkpoint_file, read_model_config
+from crossray.methods.base import GroundsWords, ImageEmbedding, Method, Similarity, TextEmbedding
+from crossray.methods.build import build_method
+from crossray.tensor_file import load_weights, read_tensors
+
+Progress = Callable[[int, int], object]
+"""Called after each piece with how many are done and how many there are."""
+
+_FILMS_COMPARED_AT_ONCE = 64
+
+
+class WordAttention(NamedTuple):
+    """Where the words of a text look in a film.
+
+    ``words`` as they are written, those that the model reads; ``maps [W, rows, columns]``, each summing to 1, row 0 at
+    the top of what the model saw of the film.
+    """
+
+    words: tuple[str, ...]
+    maps: Tensor
+
+
+class JointModel:
+    """A method with its tokenizer and what its inputs must look like. Results are on the CPU.
+
+    Args:
+        method: trained; it is put into evaluation mode.
+        tokenizer: the one it was trained with.
+        image_config: how prepared films become its input.
+        text_config: which part of a report it reads (callers select; see ``data.text.select_text``).
+        merges_words: whether an item of the text encoder is a word rather than a word-piece.
+        device: where to compute.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        tokenizer: ReportTokenizer,
+        image_config: ImageInputConfig,
+        text_config: TextConfig,
+        *,
+        merges_words: bool = True,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.method = method.to(device).eval()
+        self.tokenizer = tokenizer
+        self.image_config = image_config
+        self.text_config = text_config
+        self.device = torch.device(device)
+        self._merges_words = merges_words
+
+    @classmethod
+    def load(cls, run: Path, checkpoint: str = "best", *, device: torch.device | str = "cpu") -> JointModel:
+        """The model of a run folder; nothing outside the folder is read.
+
+        Raises:
+            CheckpointError: the folder is no run, of another version, or a file in it is missing, cut short, altered,
+                or does not fit the configuration.
+            ConfigError: ``config.yaml`` is damaged.
+        """
+        run = Path(run)
+        config = read_model_config(run)
+        file = checkpoint_file(run, checkpoint)
+        tokenizer = ReportTokenizer.load(run / "tokenizer")
+        weights, _ = read_tensors(file)
+        method = build_method(
+            config.image_encoder, config.text_encoder, config.method, tokenizer, initial_weights=False
+        )
+        load_weights(method, weights, file)
+        return cls(
+            method,
+            tokenizer,
+            config.image,
+            config.text,
+            merges_words=config.text_encoder.merge_words,
+            device=device,
+        )
+
+    @torch.inference_mode()
+    def embed_images(
+        self, pixels: NDArray[np.uint8] | Tensor, batch_size: int = 32, progress: Progress | None = None
+    ) -> ImageEmbedding:
+        """Prepared films ``[N, S, S]`` uint8 in the joint space.
+
+        Raises:
+            ConfigError: the array is not of this shape and type, or the films are smaller than the model's input.
+        """
+        pieces = [_image_to_cpu(self.method.embed_images(view)) for view in self._views(pixels, batch_size, progress)]
+        return ImageEmbedding(
+            pooled=torch.cat([piece.pooled for piece in pieces]),
+            regions=torch.cat([piece.regions for piece in pieces]),
+            grid=pieces[0].grid,
+        )
+
+    @torch.inference_mode()
+    def image_features(
+        self, pixels: NDArray[np.uint8] | Tensor, batch_size: int = 32, progress: Progress | None = None
+    ) -> Tensor:
+        """Pooled trunk features ``[N, C]`` float32 of prepared films, before any projection.
+
+        Raises:
+            ConfigError: as :meth:`embed_images`.
+        """
+        views = self._views(pixels, batch_size, progress)
+        return torch.cat([self.method.image_features(view).float().cpu() for view in views])
+
+    @torch.inference_mode()
+    def embed_texts(
+        self, texts: Sequence[SelectedText | str], batch_size: int = 64, progress: Progress | None = None
+    ) -> TextEmbedding:
+        """Texts in the joint space, words padded to the longest of all."""
+        if not texts:
+            raise ConfigError("no text was given.")
+        reports = self.tokenizer.encode(texts)
+        pieces: list[TextEmbedding] = []
+        for start in range(0, len(reports), batch_size):
+            tokens = self.tokenizer.collate(reports[start : start + batch_size])
+            pieces.append(_text_to_cpu(self.method.embed_texts(tokens.to(self.device))))
+            _report(progress, start + len(tokens), len(reports))
+        return _join_texts(pieces)
+
+    @torch.inference_mode()
+    def similarity(
+        self, images: ImageEmbedding, texts: TextEmbedding, purpose: Literal["retrieval", "zero_shot"] = "retrieval"
+    ) -> Similarity:
+        """Scores ``[N, M]`` of every film against every text."""
+        texts = _text_to(texts, self.device)
+        pieces = [
+            self.method.similarity(self._rows(images, start), texts, purpose=purpose)
+            for start in range(0, len(images.pooled), _FILMS_COMPARED_AT_ONCE)
+        ]
+        local = [piece.local_scores.cpu() for piece in pieces if piece.local_scores is not None]
+        return Similarity(
+            global_scores=torch.cat([piece.global_scores.cpu() for piece in pieces]),
+            local_scores=torch.cat(local) if local else None,
+        )
+
+    @torch.inference_mode()
+    def word_region_attention(self, image: NDArray[np.uint8] | Tensor, text: SelectedText | str) -> WordAttention:
+        """Where each word of a text looks in one prepared film ``[S, S]`` uint8.
+
+        Raises:
+            ConfigError: the method has no attention from words to regions, or the film is not of this shape and type.
+        """
+        if not isinstance(self.method, GroundsWords):
+            raise ConfigError(
+                f"{self.method.name} compares whole films with whole reports: its words look nowhere.",
+                remedy="Use a run of a method with a local term, such as global_local.",
+            )
+        images = self.embed_images(torch.as_tensor(image).unsqueeze(0))
+        tokens = self.tokenizer.collate(self.tokenizer.encode([text]))
+        texts = self.method.embed_texts(tokens.to(self.device))
+        maps = self.method.attention(self._rows(images, 0), texts).cpu()
+        words = self.tokenizer.words(text)
+        by_word = self._maps_of_words(maps, tokens, len(words))
+        return WordAttention(words, by_word.view(len(words), *images.grid))
+
+    def _views(
+        self, pixels: NDArray[np.uint8] | Tensor, batch_size: int, progress: Progress | None
+    ) -> Iterator[Tensor]:
+        if pixels.ndim != 3 or pixels.shape[1] != pixels.shape[2] or len(pixels) == 0:
+            raise ConfigError(f"films must be [N, S, S] with N of at least 1, got {list(pixels.shape)}.")
+        if pixels.dtype not in (torch.uint8, np.uint8):
+            raise ConfigError(f"films must be uint8, got {pixels.dtype}.")
+        for start in range(0, len(pixels), batch_size):
+            piece = torch.as_tensor(pixels[start : start + batch_size])
+            yield evaluation_view(piece.to(self.device), self.image_config)
+            _report(progress, min(start + batch_size, len(pixels)), len(pixels))
+
+    def _rows(self, images: ImageEmbedding, start: int) -> ImageEmbedding:
+        rows = slice(start, start + _FILMS_COMPARED_AT_ONCE)
+        return ImageEmbedding(images.pooled[rows].to(self.device), images.regions[rows].to(self.device), images.grid)
+
+    def _maps_of_words(self, maps: Tensor, tokens: TokenBatch, words: int) -> Tensor:
+        """Maps ``[words, R]`` of maps of items ``[1, L, R]``; a word of several pieces has their mean."""
+        if self._merges_words:
+            return maps[0, 1 : words + 1]  # item 0 is [CLS]
+        pieces = count_by_index(tokens.word_ids, words).clamp_min(1)
+        return (sum_by_index(maps, tokens.word_ids, words) / pieces.unsqueeze(2))[0]
+
+
+def _report(progress: Progress | None, done: int, of: int) -> None:
+    if progress is not None:
+        progress(done, of)
+
+
+def _image_to_cpu(images: ImageEmbedding) -> ImageEmbedding:
+    return ImageEmbedding(images.pooled.float().cpu(), images.regions.float().cpu(), images.grid)
+
+
+def _text_to(texts: TextEmbedding, device: torch.device) -> TextEmbedding:
+    return TextEmbedding(
+        texts.report.to(device), texts.words.to(device), texts.word_mask.to(device), texts.special_mask.to(device)
+    )
+
+
+def _text_to_cpu(texts: TextEmbedding) -> TextEmbedding:
+    on_cpu = _text_to(texts, torch.device("cpu"))
+    return TextEmbedding(on_cpu.report.float(), on_cpu.words.float(), on_cpu.word_mask, on_cpu.special_mask)
+
+
+def _join_texts(pieces: list[TextEmbedding]) -> TextEmbedding:
+    longest = max(piece.words.shape[1] for piece in pieces)
+
+    def joined(tensors: list[Tensor]) -> Tensor:
+        """Items in dimension 1, padded at the end with zeros (False)."""
+        trailing = (0, 0) * (tensors[0].ndim - 2)
+        return torch.cat([F.pad(tensor, (*trailing, 0, longest - tensor.shape[1])) for tensor in tensors])
+
+    return TextEmbedding(
+        report=torch.cat([piece.report for piece in pieces]),
+        words=joined([piece.words for piece in pieces]),
+        word_mask=joined([piece.word_mask for piece in pieces]),
+        special_mask=joined([piece.special_mask for piece in pieces]),
+    )
