@@ -39,7 +39,7 @@ def looks_like_dicom(start: bytes) -> bool:
 
 
 def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
-    """A DICOM file's data set, its transfer syntax always set.
+    """A DICOM file's data set, its transfer syntax and SOP class always set (a DICOMDIR has the latter in its meta).
 
     Args:
         path: the file.
@@ -59,7 +59,8 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
         )
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
-    if forced and "SOPClassUID" not in dataset and "Rows" not in dataset:
+        dataset.SOPClassUID = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""
+    if not dataset.SOPClassUID and "Rows" not in dataset:
         raise StudyError("is not a DICOM file.", file=path)
     return dataset
 
