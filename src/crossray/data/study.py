@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -115,7 +114,7 @@ class Film:
     original_height: int | None = None
     original_width: int | None = None
     boxes: tuple[Box, ...] = ()
-    masks: Mapping[str, MaskSource] = field(default_factory=lambda: MappingProxyType({}))
+    masks: Mapping[str, MaskSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,5 +129,5 @@ class Study:
     patient_id: str | None
     films: tuple[Film, ...]
     report: Report
-    labels: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Mapping[str, float] = field(default_factory=dict)
     phrase_regions: tuple[PhraseRegion, ...] = ()

@@ -1,0 +1,50 @@
+"""A hash of the code that decides what a store holds, so that a store made by other rules is noticed as stale."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import crossray
+
+#: Files of ``crossray/data`` that read stores or serve training: changing them changes no store.
+_WITHOUT_INFLUENCE = frozenset(
+    {
+        "augment.py",
+        "batch.py",
+        "code_version.py",
+        "describe.py",
+        "pairs.py",
+        "progress.py",
+        "pool.py",
+        "publish.py",
+        "randomness.py",
+        "split_lists.py",
+        "splits.py",
+        "store.py",
+        "stratify.py",
+        "template.py",
+        "tokens.py",
+        "verify.py",
+        "protocols",
+    }
+)
+
+
+def preparation_code() -> str:
+    """Version of crossray and a hash over the modules and pattern files that preparation uses."""
+    digest = hashlib.sha256()
+    _add(files("crossray.data"), digest)
+    return f"{crossray.__version__}+{digest.hexdigest()[:16]}"
+
+
+def _add(folder: Traversable, digest: hashlib._Hash) -> None:
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name in _WITHOUT_INFLUENCE or entry.name == "__pycache__":
+            continue
+        if entry.is_dir():
+            _add(entry, digest)
+        elif entry.name.endswith((".py", ".yaml")):
+            digest.update(f"{entry.name}\n".encode())
+            digest.update(entry.read_bytes())

@@ -1,0 +1,98 @@
+"""Shards made side by side in fresh processes, with one progress bar over all of their films."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_process
+from multiprocessing.sharedctypes import Synchronized
+
+from crossray.data.shards import ShardJob, ShardOutcome, make_shard
+from crossray.errors import StoreError
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+_films_done: Synchronized[int] | None = None
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def make_shards(jobs: Sequence[ShardJob], workers: int, show: Callable[[int], None]) -> list[ShardOutcome]:
+    """Make every shard; ``show`` is told now and then how many films are done in all.
+
+    With one worker, or one job, everything happens in this process.
+
+    Raises:
+        StoreError: the disk is full or read-only, or a worker was killed. Finished shards are kept.
+    """
+    if min(workers, len(jobs)) <= 1:
+        return _one_by_one(jobs, show)
+    # Spawned, not forked: threads of Arrow or torch in the parent would deadlock a forked child.
+    context = multiprocessing.get_context("spawn")
+    counter = context.Value("q", 0)
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_start_worker, initargs=(counter,))
+    try:
+        # Pickled here and not by the pool: it hangs on a study that cannot be pickled, this raises.
+        futures = [pool.submit(_make_in_worker, pickle.dumps(job)) for job in jobs]
+        _watch(futures, counter, show)
+        return [future.result() for future in futures]
+    except BrokenProcessPool as error:
+        raise StoreError(
+            "a worker process was killed, perhaps for want of memory.",
+            remedy="Run the command again with fewer --workers: finished parts are kept.",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_by_one(jobs: Sequence[ShardJob], show: Callable[[int], None]) -> list[ShardOutcome]:
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        show(done)
+
+    return [make_shard(job, tick) for job in jobs]
+
+
+def _watch(futures: list[Future[ShardOutcome]], counter: Synchronized[int], show: Callable[[int], None]) -> None:
+    open_futures = set(futures)
+    while open_futures:
+        finished, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+        show(counter.value)
+        for future in finished:
+            future.result()  # the first failure ends the run
+
+
+def _start_worker(counter: Synchronized[int]) -> None:
+    global _films_done
+    _films_done = counter
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # After kill -9 of the parent nobody reads the workers' queue: without this they would wait for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_process([parent.sentinel])
+        os._exit(1)
+
+
+def _make_in_worker(pickled_job: bytes) -> ShardOutcome:
+    job: ShardJob = pickle.loads(pickled_job)
+    return make_shard(job, _count_film)
+
+
+def _count_film() -> None:
+    if _films_done is not None:
+        with _films_done.get_lock():
+            _films_done.value += 1

@@ -1,0 +1,108 @@
+"""A store takes its place whole: built in a hidden sibling folder, then renamed; the earlier one goes last."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossray.data.store_manifest import MANIFEST_NAME
+from crossray.errors import StoreError
+from crossray.files import explained_disk_errors, sync_folder
+
+INPUTS_NAME = "inputs.json"
+_LOCK_NAME = ".lock"
+
+
+def partial_folder(destination: Path) -> Path:
+    """Where a store is built before it takes its place."""
+    return destination.with_name(f".{destination.name}.partial")
+
+
+def previous_folder(destination: Path) -> Path:
+    """Where the earlier store stands for the moment between two renames."""
+    return destination.with_name(f".{destination.name}.previous")
+
+
+def recover(destination: Path) -> None:
+    """Finish or undo a replacement that was cut between its two renames."""
+    previous = previous_folder(destination)
+    if not previous.exists():
+        return
+    if destination.exists():
+        shutil.rmtree(previous)
+    else:
+        previous.rename(destination)
+
+
+def check_replaceable(destination: Path) -> None:
+    """Refuse to replace anything but a store or an empty folder.
+
+    Raises:
+        StoreError: ``destination`` is a file, or a folder with other things in it.
+    """
+    if not destination.exists():
+        return
+    if not destination.is_dir():
+        raise StoreError("is a file.", file=destination, remedy="Choose a folder's name for the store.")
+    if any(destination.iterdir()) and not (destination / MANIFEST_NAME).is_file():
+        raise StoreError(
+            "is a folder with other things in it, not a store; it is left as it is.",
+            file=destination,
+            remedy="Choose a new name for the store.",
+        )
+
+
+@contextmanager
+def work_folder(destination: Path, inputs: str) -> Iterator[Path]:
+    """The folder to build in, locked; parts of an earlier run stay if they came from the same inputs.
+
+    Raises:
+        StoreError: another process is preparing the same store, or the place cannot be written to.
+    """
+    folder = partial_folder(destination)
+    with explained_disk_errors(StoreError, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / _LOCK_NAME).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreError(
+                "is being prepared by another process.", file=destination, remedy="Wait for it, or stop it first."
+            ) from error
+        with explained_disk_errors(StoreError, folder):
+            _keep_if_made_from(folder, inputs)
+        yield folder
+
+
+def _keep_if_made_from(folder: Path, inputs: str) -> None:
+    note = folder / INPUTS_NAME
+    if note.is_file() and note.read_text(encoding="utf-8") == inputs:
+        return
+    for entry in folder.iterdir():
+        if entry.name != _LOCK_NAME:
+            entry.unlink()
+    note.write_text(inputs, encoding="utf-8")
+
+
+def publish(partial: Path, destination: Path, names: set[str]) -> None:
+    """Put the finished folder in its place; only ``names`` are part of the store.
+
+    The earlier store is renamed aside, the new one takes its name, then the earlier one is deleted: at every moment
+    one whole store exists, and :func:`recover` finds it.
+    """
+    with explained_disk_errors(StoreError, destination):
+        for entry in partial.iterdir():
+            if entry.name not in names:
+                entry.unlink()
+        sync_folder(partial)
+        previous = previous_folder(destination)
+        if destination.exists():
+            destination.rename(previous)
+        partial.rename(destination)
+        sync_folder(destination.parent)
+        if previous.exists():
+            shutil.rmtree(previous)

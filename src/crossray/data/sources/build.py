@@ -1,0 +1,66 @@
+"""A source by its name, as the command line and recipes call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from crossray.data.sources.base import Source
+from crossray.errors import ConfigError
+from crossray.settings import Settings, build_settings
+
+
+class NoOptions(Settings):
+    """A source without options of its own."""
+
+
+def build_source(name: str, root: Path | None = None, options: Mapping[str, Any] | None = None) -> Source:
+    """The source ``name`` in the folder (or manifest file) ``root``.
+
+    Args:
+        root: needed by all but the phantom, which has none.
+        options: settings of the source itself, such as the phantom's ``count`` and ``difficulty``.
+
+    Raises:
+        ConfigError: unknown name or option, or ``root`` is missing or too much.
+        DataError: ``root`` does not hold such a source.
+    """
+    if name not in _BUILDERS:
+        raise ConfigError(f"there is no source '{name}'.", remedy=f"Sources are: {', '.join(_BUILDERS)}.")
+    return _BUILDERS[name](root, options or {})
+
+
+def _iu_xray(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.iu_xray import IuXraySource
+
+    build_settings(NoOptions, options)
+    return IuXraySource(_required("iu_xray", root))
+
+
+def _folder(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.folder import FolderConfig, FolderSource
+
+    return FolderSource(_required("folder", root), build_settings(FolderConfig, options))
+
+
+def _phantom(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.phantom import PhantomConfig, PhantomSource
+
+    if root is not None:
+        raise ConfigError(f"the phantom is drawn, not read: '{root}' has no meaning for it.")
+    return PhantomSource(build_settings(PhantomConfig, options))
+
+
+def _required(name: str, root: Path | None) -> Path:
+    if root is None:
+        raise ConfigError(f"the source '{name}' needs the folder it is in.")
+    return root
+
+
+_BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
+    "iu_xray": _iu_xray,
+    "folder": _folder,
+    "phantom": _phantom,
+}
+SOURCE_NAMES = tuple(_BUILDERS)

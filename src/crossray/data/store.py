@@ -1,0 +1,241 @@
+"""A prepared store, opened memory-mapped: studies, reports, labels, films, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from crossray.data.geometry import FilmGeometry
+from crossray.data.store_manifest import PREPARE_AGAIN, StoreManifest, read_manifest
+from crossray.data.store_schema import (
+    FILM_SCHEMA,
+    GEOMETRY_FIELDS,
+    STUDY_SCHEMA,
+    boxes_of,
+    mask_from_png,
+    phrase_regions_of,
+    report_of,
+)
+from crossray.data.study import Box, PhraseRegion, Report, View
+from crossray.errors import DataError, StoreError
+
+
+@dataclass(frozen=True)
+class PreparedFilm:
+    """What is known of a prepared film besides its pixels; boxes are in pixels of the original film."""
+
+    film_id: str
+    study_index: int
+    view: View
+    geometry: FilmGeometry
+    boxes: tuple[Box, ...]
+    mask_names: tuple[str, ...]
+
+
+class Store:
+    """A prepared data set. Open it with :meth:`open`; it may be pickled to worker processes.
+
+    Attributes:
+        path: its folder.
+        manifest: what it was made from.
+        study_ids, patient_ids: one a study, in store order; a patient id is ``None`` where unknown.
+        labels: ``[n, K]`` float32, 1 present, 0 absent, NaN unknown.
+    """
+
+    def __init__(
+        self, path: Path, manifest: StoreManifest, studies: list[pa.RecordBatch], films: list[list[pa.RecordBatch]]
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._studies = pa.Table.from_batches(studies, schema=STUDY_SCHEMA)
+        batches = [batch for shard in films for batch in shard]
+        # Everything of the films but their pixels; these are read straight from the mapped file, see pixels().
+        self._films = pa.Table.from_batches(batches, schema=FILM_SCHEMA)
+        size = manifest.prepared_size
+        self._pixel_blocks = [_pixel_block(batch, size, path) for batch in batches]
+        self._block_starts = _starts([len(block) for block in self._pixel_blocks])
+        self.study_ids: list[str] = self._studies.column("study_id").to_pylist()
+        self.patient_ids: list[str | None] = self._studies.column("patient_id").to_pylist()
+        self.labels = _label_matrix(self._studies, len(manifest.label_names))
+        self._film_study = _film_study(studies, films)
+        self._film_view = np.array(self._films.column("view").to_pylist(), dtype=object)
+        self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
+        self._index = {study_id: index for index, study_id in enumerate(self.study_ids)}
+
+    @classmethod
+    def open(cls, path: Path | str) -> Store:
+        """Open a store; tables stay on the disk and are mapped into memory.
+
+        Raises:
+            StoreError: the store is missing, half-written, of another version, or a table was cut or altered.
+        """
+        folder = Path(path)
+        manifest = read_manifest(folder)
+        studies, films = [], []
+        for shard in range(manifest.shards):
+            studies.extend(_read_table(folder, study_table_name(shard), STUDY_SCHEMA, manifest))
+            films.append(_read_table(folder, film_table_name(shard), FILM_SCHEMA, manifest))
+        return cls(folder, manifest, studies, films)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Mapped files do not travel between processes: the other one opens the store for itself.
+        return Store.open, (self.path,)
+
+    def __len__(self) -> int:
+        return len(self.study_ids)
+
+    @property
+    def hash(self) -> str:
+        """sha256 (hex) of the content: equal stores have equal hashes."""
+        return self.manifest.content_hash
+
+    @property
+    def prepared_size(self) -> int:
+        """Side of the prepared square, in pixels."""
+        return self.manifest.prepared_size
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the columns of :attr:`labels`."""
+        return self.manifest.label_names
+
+    @property
+    def film_count(self) -> int:
+        """Number of films."""
+        return len(self._film_study)
+
+    def index_of(self, study_id: str) -> int:
+        """The row of a study.
+
+        Raises:
+            DataError: the store does not hold it.
+        """
+        try:
+            return self._index[study_id]
+        except KeyError:
+            raise DataError(f"study '{study_id}' is not in the store.", file=self.path) from None
+
+    def __contains__(self, study_id: object) -> bool:
+        return study_id in self._index
+
+    def report(self, index: int) -> Report:
+        """The report of a study, with its spans."""
+        return report_of(self._study_cells(index, ("text", "sections", "sentences")))
+
+    def phrase_regions(self, index: int) -> tuple[PhraseRegion, ...]:
+        """Phrases of the report and where on a film they lie, where the source knows it."""
+        return phrase_regions_of(self._study_cells(index, ("phrase_regions",)))
+
+    def films_of(self, index: int, views: Sequence[View] = ("frontal",)) -> list[int]:
+        """Film rows of a study in the source's order, of the given views."""
+        rows = range(self._first_film[index], self._first_film[index + 1])
+        return [row for row in rows if self._film_view[row] in views]
+
+    def film(self, row: int) -> PreparedFilm:
+        """What is known of a film besides its pixels."""
+        cells = {name: self._films.column(name)[row].as_py() for name in ("film_id", "view", "boxes")}
+        names = pc.struct_field(self._films.column("masks")[row].values, "name").to_pylist()
+        geometry = FilmGeometry(**{name: self._films.column(name)[row].as_py() for name in GEOMETRY_FIELDS})
+        return PreparedFilm(
+            film_id=cells["film_id"],
+            study_index=int(self._film_study[row]),
+            view=cast(View, cells["view"]),
+            geometry=geometry,
+            boxes=boxes_of(cells["boxes"]),
+            mask_names=tuple(names),
+        )
+
+    def pixels(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Prepared films ``[n, S, S]`` uint8 (a copy), in the order asked for."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= self.film_count):
+            raise IndexError(f"film rows must lie in 0..{self.film_count - 1}")
+        result = np.empty((len(wanted), self.prepared_size, self.prepared_size), dtype=np.uint8)
+        block_of = np.searchsorted(self._block_starts, wanted, side="right") - 1
+        for position, (row, block) in enumerate(zip(wanted, block_of, strict=True)):
+            result[position] = self._pixel_blocks[block][row - self._block_starts[block]]
+        return result
+
+    def mask(self, row: int, name: str) -> NDArray[np.uint8]:
+        """A mask on the prepared square, ``[S, S]`` uint8: 255 inside, 127 ignore, 0 outside.
+
+        Raises:
+            DataError: the film has no mask of that name.
+        """
+        masks: list[dict[str, Any]] = self._films.column("masks")[row].as_py()
+        for mask in masks:
+            if mask["name"] == name:
+                return mask_from_png(mask["png"])
+        known = ", ".join(mask["name"] for mask in masks) or "none"
+        raise DataError(f"film row {row} has no mask '{name}'.", file=self.path, remedy=f"Its masks: {known}.")
+
+    def _study_cells(self, index: int, names: Sequence[str]) -> dict[str, Any]:
+        return {name: self._studies.column(name)[index].as_py() for name in names}
+
+
+def study_table_name(shard: int) -> str:
+    """File name of a shard's studies table."""
+    return f"studies-{shard:05d}.arrow"
+
+
+def film_table_name(shard: int) -> str:
+    """File name of a shard's films table."""
+    return f"films-{shard:05d}.arrow"
+
+
+def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest) -> list[pa.RecordBatch]:
+    path = folder / name
+    entry = manifest.files.get(name)
+    size = path.stat().st_size if path.is_file() else None
+    if entry is None or size != entry.bytes:
+        found = "is missing" if size is None else f"has {size} bytes"
+        expected = "" if entry is None else f", {entry.bytes} were written"
+        raise StoreError(f"{found}{expected}: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
+    try:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+            batches: list[pa.RecordBatch] = list(reader)
+    except pa.ArrowInvalid as error:
+        raise StoreError(f"was altered: {error}", file=path, remedy=PREPARE_AGAIN) from error
+    if not reader.schema.equals(schema):
+        raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
+    return batches
+
+
+def _pixel_block(batch: pa.RecordBatch, size: int, path: Path) -> NDArray[np.uint8]:
+    # Every film has the same length and none is null: the binary column's data is one contiguous uint8 array.
+    column = batch.column("pixels")
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
+    if column.null_count or (np.diff(ends) != size * size).any():
+        raise StoreError(f"holds a film that is not {size} x {size} pixels.", file=path, remedy=PREPARE_AGAIN)
+    values = np.frombuffer(data, dtype=np.uint8, count=len(column) * size * size, offset=int(ends[0]))
+    return values.reshape(len(column), size, size)
+
+
+def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
+    values = studies.column("labels").combine_chunks()
+    flat = values.flatten() if len(studies) else pa.array([], pa.float32())
+    matrix: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
+    return matrix.reshape(len(studies), label_count)
+
+
+def _film_study(studies: list[pa.RecordBatch], films: list[list[pa.RecordBatch]]) -> NDArray[np.int64]:
+    # Rows of the films table count studies within their shard, since earlier shards may have left studies out.
+    starts = _starts([len(batch) for batch in studies])
+    parts = [
+        batch.column("study_row").to_numpy().astype(np.int64) + starts[shard]
+        for shard, batches in enumerate(films)
+        for batch in batches
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def _starts(lengths: list[int]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)[:-1] if lengths else np.zeros(0, dtype=np.int64)

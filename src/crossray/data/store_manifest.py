@@ -1,0 +1,112 @@
+"""``manifest.json`` of a store: what it holds, what it was made from, and the hash of every file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from crossray.data.store_schema import FORMAT_VERSION
+from crossray.errors import ConfigError, StoreError
+from crossray.files import sha256_of_json
+from crossray.settings import Settings, build_settings
+
+MANIFEST_NAME = "manifest.json"
+PREPARE_AGAIN = "Run 'crossray data prepare' again."
+
+
+class FileEntry(Settings):
+    """Size and sha256 of one file of the store."""
+
+    bytes: int
+    sha256: str
+
+
+class StoreInputs(Settings):
+    """What a store is made from; its hash is the store's key, so that a stale store is noticed.
+
+    ``code`` changes when the same input would be prepared differently.
+    """
+
+    source: str
+    fingerprint: str
+    config: dict[str, Any]
+    code: str
+
+    @property
+    def key(self) -> str:
+        """sha256 (hex) of the inputs."""
+        return sha256_of_json(self.model_dump(mode="json"))
+
+    def changes_since(self, earlier: StoreInputs) -> list[str]:
+        """What differs from the inputs of an earlier store, in words."""
+        changes = []
+        if self.source != earlier.source:
+            changes.append(f"source: {earlier.source} -> {self.source}")
+        elif self.fingerprint != earlier.fingerprint:
+            changes.append("the files of the source changed")
+        for name in sorted(self.config.keys() | earlier.config.keys()):
+            old, new = earlier.config.get(name), self.config.get(name)
+            if old != new:
+                changes.append(f"{name}: {old} -> {new}")
+        if self.code != earlier.code:
+            changes.append(f"preparation code: {earlier.code} -> {self.code}")
+        return changes
+
+
+class StoreManifest(Settings):
+    """The whole manifest."""
+
+    kind: Literal["crossray-store"] = "crossray-store"
+    format_version: int = FORMAT_VERSION
+    inputs: StoreInputs
+    prepared_size: int
+    label_names: tuple[str, ...]
+    studies: int
+    films: int
+    shards: int
+    files: dict[str, FileEntry]
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 (hex) of the tables' hashes: equal for equal content, wherever and whenever it was prepared."""
+        tables = {name: entry.sha256 for name, entry in self.files.items() if name.endswith(".arrow")}
+        return sha256_of_json({"labels": list(self.label_names), "size": self.prepared_size, "tables": tables})
+
+
+def read_manifest(store: Path) -> StoreManifest:
+    """The manifest of a store folder.
+
+    Raises:
+        StoreError: the folder is missing, half-written, of another version, or its manifest is not readable.
+    """
+    path = store / MANIFEST_NAME
+    if not store.is_dir():
+        raise StoreError("there is no such store.", file=store, remedy="Make it with 'crossray data prepare'.")
+    if not path.is_file():
+        raise StoreError(
+            f"holds no {MANIFEST_NAME}: it is not a store, or one half-written.", file=store, remedy=PREPARE_AGAIN
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"cannot be read: {error}.", file=path, remedy=PREPARE_AGAIN) from error
+    return _checked(content, path)
+
+
+def _checked(content: Any, path: Path) -> StoreManifest:
+    if not isinstance(content, Mapping) or content.get("kind") != "crossray-store":
+        raise StoreError("is not the manifest of a store.", file=path, remedy="Give the folder of a prepared store.")
+    version = content.get("format_version")
+    if version != FORMAT_VERSION:
+        raise StoreError(
+            f"the store has format version {version}, this crossray reads version {FORMAT_VERSION}.",
+            file=path,
+            field="format_version",
+            remedy=f"{PREPARE_AGAIN} Or install the crossray that wrote it.",
+        )
+    try:
+        return build_settings(StoreManifest, content, file=path)
+    except ConfigError as error:
+        raise StoreError(f"was altered: {error.problem}", file=path, field=error.field, remedy=PREPARE_AGAIN) from error
