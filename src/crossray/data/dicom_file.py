@@ -26,8 +26,8 @@ from crossray.errors import StudyError
 _PREAMBLE_BYTES = 128
 # A file without preamble starts with the group of its first element, 0002 (file meta) or 0008 (little endian).
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-# Most bytes that a deflated data set may unfold to: 16-bit pixels of the largest film, with room for the rest.
-_LARGEST_DEFLATED_BYTES = 256_000_000
+#: Most bytes that a deflated data set may inflate to: 16-bit pixels of the largest film, with room for the rest.
+LARGEST_INFLATED_BYTES = 256_000_000
 # Preamble, "DICM", and the element that holds the length of the rest of the file meta group.
 _META_START_BYTES = _PREAMBLE_BYTES + 4 + 12
 
@@ -163,5 +163,5 @@ def _check_deflated(path: Path, start: bytes) -> None:
             while block:
                 inflated += len(inflater.decompress(block, 1 << 20))
                 block = inflater.unconsumed_tail
-                if inflated > _LARGEST_DEFLATED_BYTES:
-                    raise StudyError(f"inflates to more than {_LARGEST_DEFLATED_BYTES:,} bytes: not read.", file=path)
+                if inflated > LARGEST_INFLATED_BYTES:
+                    raise StudyError(f"inflates to more than {LARGEST_INFLATED_BYTES:,} bytes: not read.", file=path)
