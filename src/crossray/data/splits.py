@@ -97,7 +97,7 @@ def make_splits(
         DataError: ids repeat, a fraction is out of range, or one group is larger than a part may be.
     """
     _check_request(study_ids, folds, validation_fraction, test_fraction)
-    order = np.argsort(np.array(study_ids, dtype=object), kind="stable")
+    order = sorted(range(len(study_ids)), key=lambda row: natural_key(study_ids[row]))
     ids = np.array([study_ids[i] for i in order], dtype=object)
     groups = group_together([[patient_ids[i] for i in order], [text_keys[i] for i in order]])
     positives = labels[order]
@@ -134,7 +134,7 @@ def nested_fractions(
     """
     if any(not 0 < fraction <= 1 for fraction in fractions):
         raise DataError(f"fractions {list(fractions)} must lie in (0, 1].")
-    order = np.argsort(np.array(ids, dtype=object), kind="stable")
+    order = sorted(range(len(ids)), key=lambda row: natural_key(ids[row]))
     names = np.array([ids[i] for i in order], dtype=object)
     patients = [patient_ids[i] for i in order] if patient_ids is not None else [None] * len(order)
     groups = group_together([patients])
@@ -149,6 +149,11 @@ def nested_fractions(
             kept, share = (kept[part == 0] if (part == 0).any() else kept[:1]), fraction
         result[fraction] = tuple(names[kept])
     return result
+
+
+def natural_key(study_id: str) -> tuple[int, int, str]:
+    """Sorts ids as people count: numbers by value, then everything else."""
+    return (0, int(study_id), study_id) if study_id.isdecimal() else (1, 0, study_id)
 
 
 def _fold(
