@@ -73,7 +73,9 @@ class TrainingConfig(Settings):
     ``batch_size`` is the global one: pairs of one optimiser step over all processes. ``micro_batch`` is how many of
     them a process encodes at a time. With ``accumulation: plain`` each micro-batch is contrasted by itself and the
     gradients are averaged; with ``cached`` all pairs of the batch meet, as if it were encoded at once (gradient
-    caching, at the price of encoding twice). ``caption: sentence`` shows one random sentence a step.
+    caching, at the price of encoding twice). ``caption: sentence`` shows one random sentence a step. ``use_validator``
+    also has the passed-in validator run (retrieval, from the command line). ``initial_weights`` is a run's folder (its
+    best weights and its tokenizer) or a checkpoint to start from.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -88,6 +90,7 @@ class TrainingConfig(Settings):
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     caption: Literal["report", "sentence"] = "report"
     validate_every_epochs: int = Field(default=1, ge=1)
+    use_validator: bool = True
     selection: SelectionConfig = SelectionConfig()
     initial_weights: str | None = None
 

@@ -55,6 +55,7 @@ def fit(
         DivergedError: the loss is no longer a number.
         CheckpointError: a checkpoint is damaged, of another run, or cannot be written.
     """
+    validator = validator if config.use_validator else None
     require_metric(config.selection, validator)
     steps = steps_per_epoch(len(parts.training), config, fabric.world_size)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.

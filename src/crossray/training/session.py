@@ -35,6 +35,7 @@ class RunSummary:
 
     ``outcome`` is ``finished``, ``stopped early`` or ``interrupted`` (``signal`` says by what; it can be resumed).
     ``best`` is the selection metric's best value, at ``best_step``; ``pairs_per_second`` is of this session.
+    ``left_out`` counts studies of the split that make no pair; ``left_out.csv`` in the folder lists them.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class RunSummary:
     best: float | None
     best_step: int
     pairs_per_second: float
+    left_out: int = 0
     signal: int | None = None
 
 
@@ -107,5 +109,6 @@ def summary_of(session: Session, state: TrainingState) -> RunSummary:
         best=place.best,
         best_step=place.best_step,
         pairs_per_second=session.speed,
+        left_out=len(session.parts.training.left_out) + len(session.parts.validation.left_out),
         signal=session.stop.received if outcome == "interrupted" else None,
     )

@@ -27,10 +27,13 @@ class Validator(Protocol):
     """Further figures of a model on the validation pairs; training does not know what they mean.
 
     The model is in evaluation mode and no gradient is kept. ``batches()`` goes through all pairs, in order, each time
-    it is called. ``names`` are the figures it will return.
+    it is called.
     """
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The figures it will return."""
+        ...
 
     def __call__(self, method: Method, batches: Batches) -> Mapping[str, float]:
         """Figures by name, for example ``{"recall_mean": 0.31}``."""

@@ -1,0 +1,146 @@
+"""From a recipe to a trained run: open the data, build tokenizer and model, train, seal the folder."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from crossray.data.pairs import LeftOut, PairDataset, captions_of
+from crossray.data.split_files import read_split, rows_of_fold
+from crossray.data.store import Store
+from crossray.encoders.bert import resolve_text_encoder
+from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
+from crossray.errors import ConfigError, DataError
+from crossray.methods.build import build_method
+from crossray.tensor_file import load_weights, read_tensors
+from crossray.training.checkpoint import weights_file
+from crossray.training.distributed import start_fabric
+from crossray.training.loop import fit
+from crossray.training.recipe import Recipe
+from crossray.training.run_folder import TOKENIZER, Provenance, list_left_out, open_run, seal_run
+from crossray.training.session import RunSummary, TrainingParts
+from crossray.training.validation import Validator
+
+
+@dataclass(frozen=True)
+class _Data:
+    store: Store
+    training: list[str]
+    validation: list[str]
+    absent: list[LeftOut]
+    provenance: Provenance
+
+
+def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None, resume: bool = True) -> RunSummary:
+    """Train what a recipe says into a run folder, or go on with the run that is there.
+
+    Args:
+        recipe: everything the result depends on.
+        output: the run's folder. A run of the same recipe in it is resumed; if it is over, nothing is done.
+        validator: further validation figures, one of which the recipe may select by.
+        resume: False refuses a folder that is there already.
+
+    Raises:
+        ConfigError: the recipe does not fit the data, or the folder holds a run with another configuration.
+        DataError, StoreError: the split or the store cannot be used.
+        CheckpointError: a checkpoint is damaged, or the disk is full; the previous checkpoint is whole.
+        DivergedError: the loss is no longer a number; the message names step and term.
+    """
+    if not resume and output.exists():
+        raise ConfigError("is there already.", file=output, remedy="Choose a new folder, or resume the run.")
+    recipe = recipe.model_copy(update={"text_encoder": resolve_text_encoder(recipe.text_encoder)})
+    fabric = start_fabric(recipe.runtime, recipe.training.precision)
+    data = _open_data(recipe)
+    if fabric.is_global_zero:
+        open_run(output, recipe, data.provenance)
+        _keep_tokenizer(recipe, data, output / TOKENIZER)
+    fabric.barrier()
+    parts = _build_parts(recipe, data, ReportTokenizer.load(output / TOKENIZER))
+    if fabric.is_global_zero:
+        list_left_out(output, [*data.absent, *parts.training.left_out, *parts.validation.left_out])
+    summary = fit(
+        fabric,
+        parts,
+        recipe.training,
+        recipe.runtime,
+        output,
+        identity=data.provenance.identity(recipe),
+        validator=validator,
+    )
+    if summary.outcome != "interrupted" and fabric.is_global_zero:
+        seal_run(output, data.provenance, summary.outcome)
+    fabric.barrier()
+    return summary
+
+
+def _open_data(recipe: Recipe) -> _Data:
+    store = Store.open(recipe.data.store)
+    split = read_split(recipe.data.split)
+    fold = split.fold(recipe.data.fold)
+    rows = rows_of_fold(fold, store)
+    if not len(rows.validation):
+        raise DataError(
+            f"fold '{fold.name}' of split '{split.protocol}' has no validation side: nothing could select weights.",
+            field="data.fold",
+        )
+    return _Data(
+        store=store,
+        training=[store.study_ids[row] for row in rows.train],
+        validation=[store.study_ids[row] for row in rows.validation],
+        absent=[LeftOut(study_id, "not in the store") for study_id in rows.absent if study_id not in fold.test],
+        provenance=Provenance(store=store.hash, split=split.hash),
+    )
+
+
+def _keep_tokenizer(recipe: Recipe, data: _Data, folder: Path) -> None:
+    """The run's tokenizer: that of the run it starts from, or the one its text encoder asks for.
+
+    A vocabulary is learned from the training side alone, whole reports even where sentences are shown.
+    """
+    if folder.is_dir():
+        return
+    source = _initial_run(recipe)
+    if source is not None:
+        shutil.copytree(source / TOKENIZER, folder)
+        return
+    reports = (data.store.report(data.store.index_of(study_id)) for study_id in data.training)
+    texts = (caption.text for report in reports for caption in captions_of(report, recipe.text, "report"))
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    build_tokenizer(recipe.text_encoder, texts).save(temporary)
+    temporary.replace(folder)
+
+
+def _build_parts(recipe: Recipe, data: _Data, tokenizer: ReportTokenizer) -> TrainingParts:
+    torch.manual_seed(recipe.training.seed)
+    method = build_method(recipe.image_encoder, recipe.text_encoder, recipe.method, tokenizer)
+    source = recipe.training.initial_weights
+    if source is not None:
+        path = weights_file(source)
+        load_weights(method, read_tensors(path)[0], path)
+    return TrainingParts(
+        method=method,
+        training=_pairs(recipe, data, data.training, tokenizer),
+        validation=_pairs(recipe, data, data.validation, tokenizer),
+        image=recipe.image,
+    )
+
+
+def _pairs(recipe: Recipe, data: _Data, study_ids: list[str], tokenizer: ReportTokenizer) -> PairDataset:
+    return PairDataset(
+        data.store,
+        study_ids,
+        tokenizer,
+        recipe.text,
+        views=recipe.data.views,
+        film_choice=recipe.data.film_choice,
+        caption=recipe.training.caption,
+        seed=recipe.training.seed,
+    )
+
+
+def _initial_run(recipe: Recipe) -> Path | None:
+    source = recipe.training.initial_weights
+    return Path(source) if source is not None and (Path(source) / TOKENIZER).is_dir() else None

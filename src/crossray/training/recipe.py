@@ -1,0 +1,88 @@
+"""The recipe: one YAML file that says everything a run depends on, made of typed blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import field_validator
+
+from crossray.data.augment import ImageInputConfig
+from crossray.data.pairs import FilmChoice
+from crossray.data.study import View
+from crossray.data.text import TextConfig
+from crossray.encoders.image import ImageEncoderConfig
+from crossray.encoders.text import TextEncoderConfig
+from crossray.methods.build import MethodConfig
+from crossray.settings import Settings, apply_overrides, build_settings, read_yaml
+from crossray.training.config import RuntimeConfig, TrainingConfig
+
+
+class DataConfig(Settings):
+    """The pairs: a prepared store, and one fold of a split of it.
+
+    Attributes:
+        store: folder of the store; a relative path starts at the working directory.
+        split: a protocol that ships with CrossRay (``iu-rr-v1``) or the path of a split list.
+        fold: the fold's name; its ``train`` side is trained on, its ``validation`` side selects, ``test`` is not read.
+        views: views of the films.
+        film_choice: of a study with several such films, always the first or each time any.
+    """
+
+    store: str
+    split: str
+    fold: str = "0"
+    views: tuple[View, ...] = ("frontal",)
+    film_choice: FilmChoice = "first"
+
+    @field_validator("fold", mode="before")
+    @classmethod
+    def _a_number_is_a_name_too(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) else value
+
+
+class Recipe(Settings):
+    """All of a run. ``runtime`` alone does not change its result."""
+
+    data: DataConfig
+    image: ImageInputConfig = ImageInputConfig()
+    text: TextConfig = TextConfig()
+    image_encoder: ImageEncoderConfig = ImageEncoderConfig()
+    text_encoder: TextEncoderConfig = TextEncoderConfig()
+    method: MethodConfig
+    training: TrainingConfig = TrainingConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from its file, with ``section.key=value`` overrides laid over it.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is wrong; an unknown key names the nearest valid one.
+    """
+    return build_settings(Recipe, apply_overrides(read_yaml(path), overrides), file=path)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The whole recipe as YAML, defaults included: what ``config.yaml`` of a run holds."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ, each as ``training.epochs (5 before, 6 now)``."""
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    return [
+        f"{key} ({old.get(key, 'not set')} before, {new.get(key, 'not set')} now)"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
