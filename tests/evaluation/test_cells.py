@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
 
 
 class Counted:
@@ -33,7 +33,15 @@ def test_a_cell_is_made_again_when_its_key_changes_or_its_file_is_damaged(tmp_pa
     cells.get("probe", {"seed": 0}, make)
     cells.get("probe", {"seed": 1}, make)
     assert make.calls == 2
-    file = tmp_path / "probe.npz"
-    file.write_bytes(file.read_bytes()[:100])
+    assert len(list(tmp_path.glob("probe-*.npz"))) == 2
+    for file in tmp_path.glob("probe-*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
     cells.get("probe", {"seed": 1}, make)
     assert make.calls == 3
+
+
+def test_several_sets_of_arrays_go_into_one_cell_and_back(tmp_path: Path) -> None:
+    named = {"mean, global": {"scores": np.ones(2)}, "max": {"scores": np.zeros(2), "labels": np.ones(2)}}
+    back = unflatten(Cells(tmp_path).get("both", {}, lambda: flatten(named)))
+    assert list(back) == ["mean, global", "max"]
+    assert back["max"]["labels"].tolist() == [1, 1]

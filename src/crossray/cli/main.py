@@ -11,6 +11,7 @@ import typer
 import crossray
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
+from crossray.cli.evaluate import evaluate
 from crossray.cli.info import info
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ def _root(
 
 
 # One line a command, in the order in which a user meets them. Each function lives in its own thin file.
+app.command()(evaluate)
 app.command()(info)
 data_app.command("manifest")(manifest)
 data_app.command("prepare")(prepare)

@@ -1,7 +1,8 @@
 """Finished pieces of an evaluation on disk, so that one that was stopped goes on where it was.
 
-A cell is one model, task and fold: an ``.npz`` of plain arrays beside its key, a hash of everything it was made
-from. A cell whose key differs is made again; one that is half-written does not exist, since files appear whole.
+A cell is one model, task and fold: an ``.npz`` of plain arrays with its key, a hash of everything it was made from,
+which is also in its name. Evaluations of several recipes may share a folder of cells: floors are then made once. One
+that is half-written does not exist, since files appear whole.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _KEY = "cell_key"
 
 
 class Cells:
-    """The cells of one results folder."""
+    """A folder of cells."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,12 +34,12 @@ class Cells:
         """The arrays of a cell: read if its key fits, else made and written.
 
         Args:
-            name: ``fold/model-task``; becomes the file's name.
+            name: ``fold/model-task``; becomes the file's name, with the key's first letters.
             made_from: JSON values that the arrays depend on.
             make: computes them; numbers, booleans and strings only (nothing is unpickled when they are read).
         """
-        path = self.folder / f"{name}.npz"
         key = sha256_of_json(dict(made_from))
+        path = self.folder / f"{name}-{key[:12]}.npz"
         found = _read(path, key)
         if found is not None:
             return found
@@ -63,3 +64,17 @@ def _read(path: Path, key: str) -> Arrays | None:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         # Damaged by something else than us: as good as absent, the cell is made again.
         return None
+
+
+def flatten(named: Mapping[str, Arrays]) -> Arrays:
+    """Several sets of arrays as one cell; :func:`unflatten` is the way back."""
+    return {f"{name}|{key}": array for name, arrays in named.items() for key, array in arrays.items()}
+
+
+def unflatten(cell: Arrays) -> dict[str, Arrays]:
+    """The sets of arrays of a cell, in the order they were written."""
+    named: dict[str, Arrays] = {}
+    for joined, array in cell.items():
+        name, _, key = joined.partition("|")
+        named.setdefault(name, {})[key] = array
+    return named

@@ -63,6 +63,7 @@ class Provenance(Settings):
     draws: int
     level: float
     studies: int
+    left_out: tuple[str, ...] = ()
     labels: tuple[str, ...]
     common_labels: tuple[str, ...]
     choices: dict[str, str]

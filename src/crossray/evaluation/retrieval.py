@@ -164,6 +164,18 @@ def retrieval_ranks(
     )
 
 
+def fuse(global_scores: FloatArray, local_scores: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """Global and local scores ``[N, M]`` as one, for film → report and for report → film (both ``[N, M]``).
+
+    The mean of the two, each z-scored over the gallery of the direction (global_local.md §6.3); without local scores
+    the global ones, for both directions.
+    """
+    if local_scores is None:
+        return global_scores, global_scores
+    texts, films = ((zscore_over(global_scores, axis) + zscore_over(local_scores, axis)) / 2 for axis in (1, 0))
+    return texts, films
+
+
 def zscore_over(scores: FloatArray, axis: int) -> FloatArray:
     """Scores standardised along the gallery (global_local.md §6.3); a constant row becomes zeros."""
     centred = scores - scores.mean(axis=axis, keepdims=True)

@@ -49,7 +49,8 @@ class ZeroShotConfig(Settings):
     @property
     def name(self) -> str:
         """Short name for result tables."""
-        return f"{self.aggregate} {self.contrast.replace('_', ' ')}"
+        which = "" if self.combine == "mean" else f", {self.combine} score"
+        return f"{self.aggregate} {self.contrast.replace('_', ' ')}{which}"
 
 
 @dataclass(frozen=True)

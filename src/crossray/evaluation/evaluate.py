@@ -1,0 +1,75 @@
+"""From a command to a results folder: read the settings, evaluate, write table and report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossray.errors import ConfigError
+from crossray.evaluation.finetune import Progress
+from crossray.evaluation.protocol import TASKS, EvaluationConfig
+from crossray.evaluation.results import Results
+from crossray.evaluation.suite import evaluate, open_evaluation
+from crossray.settings import apply_overrides, build_settings
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What to evaluate and where to write it.
+
+    Attributes:
+        runs: run folders, or folders of them.
+        out: the results folder.
+        tasks: comma-separated names of tasks.
+        settings: ``section.key=value`` changes to :class:`EvaluationConfig`, or to the protocol as ``protocol.key``.
+        store, split: where they are now, if they were moved since training.
+        cells: folder of finished pieces; default ``out/cells``.
+        checkpoint: which weights of each run.
+        report: whether to write the HTML report too.
+    """
+
+    runs: tuple[Path, ...]
+    out: Path
+    tasks: str = ",".join(TASKS)
+    settings: tuple[str, ...] = ()
+    store: Path | None = None
+    split: str | None = None
+    cells: Path | None = None
+    checkpoint: str = "best"
+    report: bool = True
+
+
+def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) -> Results:
+    """Evaluate, write ``results.{json,csv,md}`` and ``report.html`` into ``request.out``, return the table.
+
+    Raises:
+        ConfigError: an unknown task or setting.
+        CheckpointError, StoreError, DataError: a run, the store or the split cannot be used.
+    """
+    changes = apply_overrides({}, request.settings)
+    protocol_changes: dict[str, Any] = changes.pop("protocol", {})
+    config = build_settings(EvaluationConfig, {**changes, "tasks": _tasks(request.tasks)})
+    evaluation = open_evaluation(
+        request.runs,
+        config,
+        store=request.store,
+        split=request.split,
+        checkpoint=request.checkpoint,
+        protocol_changes=protocol_changes,
+    )
+    folds = evaluation.folds(request.cells or request.out / "cells", progress)
+    results = evaluate(folds, request.out)
+    if request.report:
+        from crossray.evaluation.report import write_report  # matplotlib takes its time to import
+
+        write_report(folds, results, request.out)
+    return results
+
+
+def _tasks(written: str) -> tuple[str, ...]:
+    wanted = [name.strip().replace("-", "_") for name in written.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in TASKS]
+    if unknown or not wanted:
+        raise ConfigError(f"there is no task '{', '.join(unknown)}'.", remedy=f"Choose from {', '.join(TASKS)}.")
+    return tuple(name for name in TASKS if name in wanted)

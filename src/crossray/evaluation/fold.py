@@ -1,0 +1,183 @@
+"""One fold of an evaluation: which cells it needs, and what each of them depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.data.splits import SplitList
+from crossray.data.store import Store
+from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
+from crossray.evaluation.cohort import Cohort, build_cohort
+from crossray.evaluation.finetune import Progress
+from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.prompts import load_prompts
+from crossray.evaluation.protocol import EvaluationConfig, Protocol
+from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.runs import Run
+from crossray.evaluation.tasks import (
+    finetune_task,
+    probe_task,
+    retrieval_task,
+    ridge_task,
+    zero_shot_task,
+)
+
+IMAGENET = Evaluated("ImageNet", kind="floor")
+RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
+
+#: Raised when what a task computes changes: cells made before are then made again.
+CELL_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FoldEvaluation:
+    """A run on the test side of its fold; every method returns what was evaluated → its cell."""
+
+    run: Run
+    store: Store
+    split: SplitList
+    protocol: Protocol
+    config: EvaluationConfig
+    cells: Cells
+    say: Progress
+
+    @property
+    def pretrained(self) -> Evaluated:
+        """What the run's lines in the tables are called."""
+        return Evaluated(f"pretrained ({self.run.method})")
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The fold's studies."""
+        fold, protocol = self.split.fold(self.run.fold), self.protocol
+        return build_cohort(self.store, fold, protocol.labels, protocol.views, self.run.model.text)
+
+    @cached_property
+    def model(self) -> RunModel:
+        """The run's model, not loaded before a cell needs it."""
+        return RunModel(self.run, self.store, self.config.batch_size)
+
+    @cached_property
+    def imagenet(self) -> ImageNetModel:
+        """The floor's trunk."""
+        return ImageNetModel(self.run.model.image_encoder, self.run.model.image, self.store, self.config.batch_size)
+
+    @property
+    def has_floors(self) -> bool:
+        """Whether floors were asked for."""
+        return "floors" in self.config.tasks
+
+    def evaluate(self) -> dict[str, dict[Evaluated, Arrays]]:
+        """The cells of every task that was asked for."""
+        methods: dict[str, Callable[[], dict[Evaluated, Arrays]]] = {
+            "retrieval": self.retrieval,
+            "zero_shot": self.zero_shot,
+            "probe": self.probe,
+            "finetune": self.finetune,
+        }
+        return {task: method() for task, method in methods.items() if task in self.config.tasks}
+
+    def retrieval(self) -> dict[Evaluated, Arrays]:
+        """Ranks by the fused score, by its two parts where there are two, and by the ridge."""
+        named = unflatten(self._of_run("retrieval", {}, lambda: flatten(retrieval_task(self.model, self.cohort))))
+        found = {self.pretrained: named.pop("fused")}
+        found |= {Evaluated(self.pretrained.model, f"{name} score", "variant"): cell for name, cell in named.items()}
+        if self.has_floors:
+            config = self.config.ridge
+            found[RIDGE] = self._of_floor(
+                "ridge", config.model_dump(mode="json"), lambda: ridge_task(self._floor_features(), self.cohort, config)
+            )
+        return found
+
+    def zero_shot(self) -> dict[Evaluated, Arrays]:
+        """Scores by the configured scorer and by its variants."""
+        config = self.config.zero_shot
+        depends = {"scorer": config.model_dump(mode="json"), "bank": load_prompts(config.bank).model_dump(mode="json")}
+        cell = self._of_run(
+            "zero-shot", depends, lambda: flatten(zero_shot_task(self.model, self.cohort, self.protocol.labels, config))
+        )
+        return {
+            Evaluated(self.pretrained.model, name, "model" if name == config.name else "variant"): arrays
+            for name, arrays in unflatten(cell).items()
+        }
+
+    def probe(self) -> dict[Evaluated, Arrays]:
+        """Logistic regression on the run's frozen features, and on ImageNet's."""
+        config = self.config.probe
+        depends = config.model_dump(mode="json")
+        found = {
+            self.pretrained: self._of_run(
+                "probe", depends, lambda: probe_task(self._run_features(), self.cohort, config)
+            )
+        }
+        if self.has_floors:
+            found[IMAGENET] = self._of_floor(
+                "probe", depends, lambda: probe_task(self._floor_features(), self.cohort, config)
+            )
+        return found
+
+    def finetune(self) -> dict[Evaluated, Arrays]:
+        """Fine-tuning from the run's trunk, and from ImageNet's."""
+        config = self.config.finetune
+
+        def tune(model: RunModel | ImageNetModel, title: str) -> Arrays:
+            def say(line: str) -> None:
+                self.say(f"fold {self.run.fold}, fine-tuning from {title}, {line}")
+
+            return finetune_task(model, self.store, self.run.model.image, self.cohort, config, say)
+
+        depends = config.model_dump(mode="json")
+        found = {self.pretrained: self._of_run("finetune", depends, lambda: tune(self.model, "pretrained"))}
+        if self.has_floors:
+            found[IMAGENET] = self._of_floor("finetune", depends, lambda: tune(self.imagenet, "ImageNet"))
+        return found
+
+    def _run_features(self) -> list[NDArray[np.float32]]:
+        return [self.model.features(part.films) for part in self._parts]
+
+    def _floor_features(self) -> list[NDArray[np.float32]]:
+        """ImageNet features of the three parts; kept as a cell of all films, for they are the same in every fold."""
+        films = np.unique(np.concatenate([part.films for part in self._parts]))
+        depends = {"films": films.tolist(), **self._floor_dependence(), "store": self.store.hash}
+        cell = self.cells.get("imagenet-features", depends, lambda: {"features": self.imagenet.features(films)})
+        return [cell["features"][np.searchsorted(films, part.films)] for part in self._parts]
+
+    @property
+    def _parts(self) -> tuple[Any, Any, Any]:
+        return self.cohort.train, self.cohort.validation, self.cohort.test
+
+    def _of_run(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        made_from = {"weights": self.run.weights_hash, **self._data_dependence(), "task": depends}
+        return self._cell(f"pretrained-{task}", made_from, make)
+
+    def _of_floor(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        made_from = {**self._floor_dependence(), **self._data_dependence(), "task": depends}
+        return self._cell(f"floor-{task}", made_from, make)
+
+    def _cell(self, name: str, made_from: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        def make_and_say() -> Arrays:
+            self.say(f"fold {self.run.fold}: {name}")
+            return make()
+
+        return self.cells.get(f"fold{self.run.fold}/{name}", {"version": CELL_VERSION, **made_from}, make_and_say)
+
+    def _data_dependence(self) -> dict[str, Any]:
+        return {
+            "store": self.store.hash,
+            "split": self.split.hash,
+            "fold": self.run.fold,
+            "image": self.run.model.image.model_dump(mode="json"),
+            "text": self.run.model.text.model_dump(mode="json"),
+            "labels": list(self.protocol.labels),
+            "views": list(self.protocol.views),
+        }
+
+    def _floor_dependence(self) -> dict[str, Any]:
+        encoder = self.run.model.image_encoder.model_dump(mode="json") | {"pretrained": "imagenet"}
+        return {"encoder": encoder, "image": self.run.model.image.model_dump(mode="json")}

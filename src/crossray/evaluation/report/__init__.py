@@ -1,0 +1,95 @@
+"""The report: one HTML file that holds everything it shows, opens offline and needs no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import yaml
+
+from crossray.errors import CrossRayError
+from crossray.evaluation.fold import FoldEvaluation
+from crossray.evaluation.report.facts import headlines, training_facts
+from crossray.evaluation.report.figures import intervals_figure, learning_curves, read_curves
+from crossray.evaluation.report.grounding import GroundedFilm, grounded_films
+from crossray.evaluation.report.neighbours import Neighbours, drawn_rows, nearest_reports
+from crossray.evaluation.results import Results
+from crossray.evaluation.tables import TASK_TITLES, tables
+from crossray.evaluation.tasks import fold_ranks
+from crossray.files import explained_disk_errors, write_whole
+from crossray.methods.base import GroundsWords
+
+REPORT_FILE = "report.html"
+
+FILMS_SHOWN = 12
+GROUNDED_SHOWN = 6
+
+
+def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -> Path:
+    """Write ``report.html`` into ``out`` and return its path.
+
+    Pictures are of the first fold's test films. Cells that the evaluation left are read, not made again.
+
+    Args:
+        folds: the folds that were evaluated.
+        results: their table.
+        out: folder of the results. The page shows films: where they must not be passed on, nor must the page.
+    """
+    page = _environment().get_template("page.html.j2")
+    content = page.render(
+        results=results,
+        provenance=results.provenance,
+        style=(files(__package__) / "style.css").read_text(encoding="utf-8"),
+        headlines=headlines(results),
+        facts=training_facts(folds, results),
+        recipe=yaml.safe_dump(dict(folds[0].run.config), sort_keys=False, allow_unicode=True),
+        curves=learning_curves([read_curves(f.run.fold, f.run.path / "metrics.jsonl") for f in folds]),
+        figures=_interval_figures(results),
+        tables=tables(results),
+        neighbours=_neighbours(folds[0]),
+        grounded=_grounded(folds[0]),
+        fold=folds[0].run.fold,
+    )
+    path = out / REPORT_FILE
+    with explained_disk_errors(CrossRayError, path):
+        write_whole(path, content)
+    return path
+
+
+def _interval_figures(results: Results) -> dict[str, str]:
+    """For each classification task, the headline models' AUROC with intervals."""
+    figures = {}
+    for task, title in TASK_TITLES.items():
+        rows = [row for row in results.select(task=task, metric="AUROC") if row.kind in ("model", "floor")]
+        if task != "retrieval" and rows:
+            figures[task] = intervals_figure(rows, f"{title}: AUROC with intervals")
+    return figures
+
+
+def _neighbours(fold: FoldEvaluation) -> list[Neighbours]:
+    if "retrieval" not in fold.config.tasks:
+        return []
+    cell = fold.retrieval()[fold.pretrained]
+    test = fold.cohort.test
+    ranks = fold_ranks(fold.run.fold, cell)["image_to_unique_text"]
+    return nearest_reports(fold.store, test, fold.protocol.labels, cell, ranks, drawn_rows(test, FILMS_SHOWN))
+
+
+def _grounded(fold: FoldEvaluation) -> list[GroundedFilm]:
+    model = fold.model.joint
+    if not isinstance(model.method, GroundsWords):
+        return []
+    test = fold.cohort.test
+    return grounded_films(model, fold.store, test, drawn_rows(test, len(test)), GROUNDED_SHOWN)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("crossray.evaluation", "report"),
+        autoescape=jinja2.select_autoescape(["j2", "html"], default_for_string=True),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,162 @@
+"""Figures of the report as inline SVG, drawn by matplotlib, coloured by the page's own style (light and dark)."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from crossray.evaluation.results import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that stand for variables of the page's style: replaced once the SVG is drawn.
+_INK, _MUTED, _GRID = "#010203", "#020304", "#030405"
+_SERIES = ("#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04")
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _GRID: "var(--line)",
+    **{colour: f"var(--series-{place})" for place, colour in enumerate(_SERIES, start=1)},
+}
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "crossray",
+    "font.family": ["sans-serif"],
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _MUTED,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A run's ``metrics.jsonl``: for each figure the epochs (a fraction inside an epoch) and its values."""
+
+    fold: str
+    train: Mapping[str, list[tuple[float, float]]]
+    validation: Mapping[str, list[tuple[float, float]]]
+
+
+def read_curves(fold: str, path: Path) -> Curves:
+    """Read the lines that a run wrote; a line cut short by a kill is left out."""
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    last = max((r["step"] for r in records), default=1)
+    epochs = max((r["epoch"] for r in records), default=1)
+    series: dict[str, dict[str, list[tuple[float, float]]]] = {"train": {}, "validation": {}}
+    for record in records:
+        for name, value in record.items():
+            if name not in ("kind", "step", "epoch") and record["kind"] in series and isinstance(value, int | float):
+                series[record["kind"]].setdefault(name, []).append((epochs * record["step"] / last, float(value)))
+    return Curves(fold, series["train"], series["validation"])
+
+
+def learning_curves(runs: Sequence[Curves]) -> str:
+    """Loss in training and validation, and whatever retrieval figure the validation printed, one line a fold."""
+    extra = [name for name in _validation_names(runs) if name.startswith("recall")][:1]
+    panels = ["loss", *extra]
+    with _figure(3.4 * len(panels) + 0.6, 2.6) as figure:
+        for place, name in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, len(panels), place)
+            for run in runs:
+                if name in run.train:
+                    _line(axes, _smooth(run.train[name]), 0, "training" if run is runs[0] else None)
+                if name in run.validation:
+                    _line(axes, run.validation[name], 1, "validation" if run is runs[0] else None, marker="o")
+            axes.set_title(name.replace("_", " "))
+            axes.set_xlabel("epoch")
+            axes.legend()
+        return _svg(figure, "Learning curves: loss in training and validation by epoch")
+
+
+def intervals_figure(rows: Sequence[Row], title: str) -> str:
+    """Estimates with their intervals: labels down, one colour a model; a line at chance (0.5)."""
+    models = list(dict.fromkeys((row.model, row.variant) for row in rows))
+    targets = list(dict.fromkeys(row.target for row in rows))
+    with _figure(7.4, 0.34 * len(targets) + 1.2) as figure:
+        axes = figure.add_subplot()
+        for number, model in enumerate(models):
+            shift = 0.22 * (number - (len(models) - 1) / 2)
+            for row in rows:
+                if (row.model, row.variant) == model and row.value is not None:
+                    y = targets.index(row.target) + shift
+                    if row.low is not None and row.high is not None:
+                        axes.plot([row.low, row.high], [y, y], color=_SERIES[number % 4], linewidth=1.6)
+                    axes.plot(row.value, y, "o", markersize=4.5, color=_SERIES[number % 4])
+            axes.plot([], [], "o-", color=_SERIES[number % 4], label=model[0])
+        axes.axvline(0.5, color=_MUTED, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(targets)), targets)
+        axes.invert_yaxis()
+        axes.set_xlabel("AUROC with 95 % interval")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0)
+        return _svg(figure, title)
+
+
+def _validation_names(runs: Sequence[Curves]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.validation))
+
+
+def _line(
+    axes: Axes, points: Sequence[tuple[float, float]], colour: int, label: str | None, marker: str | None = None
+) -> None:
+    x, y = zip(*points, strict=True)
+    axes.plot(x, y, color=_SERIES[colour], linewidth=1.4, marker=marker, markersize=2.5, label=label)
+
+
+def _smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A running mean over a fiftieth of the points: single steps are noisy."""
+    width = max(1, len(points) // 50)
+    return [
+        (points[end - 1][0], sum(value for _, value in points[end - width : end]) / width)
+        for end in range(width, len(points) + 1)
+    ]
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[Figure]:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    style: Any = _STYLE  # matplotlib types the keys one by one
+    with mpl.rc_context(style):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Figure, description: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :]
+    # Two figures on one page must not share ids, and text takes the page's font.
+    prefix = re.sub(r"\W+", "-", description.lower())
+    drawing = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", drawing)
+    drawing = re.sub(r"font-family:[^;\"']*|font: ?([\d.]+px)[^;\"]*", r"font-size: \1; font-family: inherit", drawing)
+    for colour, variable in _VARIABLES.items():
+        drawing = drawing.replace(colour, variable)
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{description}"', 1)

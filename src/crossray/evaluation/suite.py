@@ -1,0 +1,148 @@
+"""An evaluation, from runs to one table: fold by fold, cell by cell, then rows. A stopped one goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crossray.data.split_files import read_split
+from crossray.data.splits import SplitList
+from crossray.data.store import Store
+from crossray.errors import ConfigError
+from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.finetune import Progress
+from crossray.evaluation.fold import IMAGENET, RIDGE, FoldEvaluation
+from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
+from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
+from crossray.evaluation.runs import Run, find_runs
+from crossray.evaluation.tasks import fold_ranks, fold_scores
+from crossray.settings import build_settings
+
+Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
+"""What was evaluated → (fold, cell) for each fold."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is evaluated: the runs of one recipe (one for each fold), on their store and split, under a protocol.
+
+    Raises:
+        ConfigError: labels are needed and there are none.
+        CheckpointError: a run was trained on another store or split.
+    """
+
+    runs: tuple[Run, ...]
+    store: Store
+    split: SplitList
+    protocol: Protocol
+    config: EvaluationConfig
+
+    def __post_init__(self) -> None:
+        if set(self.config.tasks) & {"zero_shot", "probe", "finetune"} and not self.protocol.labels:
+            raise ConfigError(
+                "the store holds no labels, so there is nothing to classify.", remedy="Use --tasks retrieval,floors."
+            )
+        for run in self.runs:
+            run.check_made_from(self.store.hash, self.split.hash)
+
+    def folds(self, cells: Path, progress: Progress | None = None) -> list[FoldEvaluation]:
+        """The folds, with the folder of their cells."""
+        say, shelf = progress or _silent, Cells(cells)
+        return [
+            FoldEvaluation(run, self.store, self.split, self.protocol, self.config, shelf, say) for run in self.runs
+        ]
+
+
+def open_evaluation(
+    paths: Sequence[Path],
+    config: EvaluationConfig,
+    *,
+    store: Path | None = None,
+    split: str | None = None,
+    checkpoint: str = "best",
+    protocol_changes: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Find runs, open the store and split that they name, and look up the split's protocol.
+
+    Args:
+        paths: run folders, or folders of them.
+        config: tasks and their settings.
+        store, split: where they are now, if no longer where the run's configuration says.
+        checkpoint: which weights of each run.
+        protocol_changes: fields of the protocol to change, such as ``draws``.
+    """
+    runs = tuple(find_runs(paths, checkpoint))
+    opened = Store.open(store or runs[0].store)
+    list_ = read_split(split or runs[0].split)
+    protocol = protocol_for(list_.protocol, opened.label_names)
+    if protocol_changes:
+        protocol = build_settings(Protocol, protocol.model_dump() | dict(protocol_changes))
+    return Evaluation(runs, opened, list_, protocol, config)
+
+
+def evaluate(folds: Sequence[FoldEvaluation], out: Path) -> Results:
+    """Make every cell that is missing, and write ``results.{json,csv,md}`` into ``out``."""
+    by_task: dict[str, dict[Evaluated, list[tuple[str, Arrays]]]] = {}
+    for fold in folds:
+        for task, found in fold.evaluate().items():
+            for who, cell in found.items():
+                by_task.setdefault(task, {}).setdefault(who, []).append((fold.run.fold, cell))
+    rows = [row for task, predictions in by_task.items() for row in _rows(task, predictions, folds[0].protocol)]
+    results = Results(provenance=_provenance(folds), rows=tuple(rows))
+    write_results(results, out)
+    return results
+
+
+def _rows(task: str, predictions: Predictions, protocol: Protocol) -> list[Row]:
+    ours = next(who for who in predictions if who.kind == "model")
+    differences = [(ours, floor) for floor in (IMAGENET, RIDGE) if floor in predictions]
+    if task != "retrieval":
+        scores = {who: [fold_scores(*cell) for cell in cells] for who, cells in predictions.items()}
+        return classification_rows(task, scores, differences, protocol)
+    ranks = {who: [fold_ranks(*cell) for cell in cells] for who, cells in predictions.items()}
+    by_direction = {who: {name: [fold[name] for fold in folds] for name in folds[0]} for who, folds in ranks.items()}
+    return retrieval_rows(by_direction, differences, protocol)
+
+
+def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
+    first, runs = folds[0], [fold.run for fold in folds]
+    protocol, config = first.protocol, first.config
+    left_out = sorted({study_id for fold in folds for study_id in fold.cohort.left_out})
+    return Provenance(
+        protocol=protocol.id,
+        preset=protocol.preset,
+        split_protocol=first.split.protocol,
+        split_hash=first.split.hash,
+        store_hash=first.store.hash,
+        source=first.store.manifest.inputs.source,
+        folds=tuple(run.fold for run in runs),
+        runs={run.fold: f"{run.path.name}, weights {run.weights_hash[:16]}" for run in runs},
+        seeds={
+            "bootstrap": protocol.seed,
+            "fine-tuning": config.finetune.seed,
+            "prompts": config.zero_shot.seed,
+            "training": runs[0].seed,
+        },
+        draws=protocol.draws,
+        level=protocol.level,
+        studies=sum(len(fold.cohort.test) for fold in folds),
+        left_out=tuple(left_out),
+        labels=protocol.labels,
+        common_labels=protocol.common_labels,
+        choices={
+            "AUROC": "mean over folds of the AUC inside each fold; 'pooled' ranks all folds together by mid-ranks",
+            "retrieval": "ranks inside each fold's gallery, hits pooled over folds; a tie counts by its probability",
+            "selection": "C, alpha and the epoch are chosen on each fold's validation side, never on its test side",
+        },
+        settings=config.model_dump(mode="json"),
+        command=command_line(),
+        versions=versions(),
+        date=now(),
+    )
+
+
+def _silent(line: str) -> None:
+    pass
