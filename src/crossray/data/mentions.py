@@ -16,6 +16,8 @@ from typing import Literal
 from crossray.data.patterns import load_patterns
 from crossray.data.study import Span
 
+_RIGHT = r"(?![^\W_])"
+
 
 class Mention(Enum):
     """How a report speaks of a finding."""
@@ -28,7 +30,10 @@ class Mention(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FindingMention:
-    """One place that names a finding: the class, the characters, and what is said of it."""
+    """One place that names a finding: the class, the characters, and what is said of it.
+
+    ``mention`` is ``NONE`` where the words speak of no film: "evaluate for pneumonia", "history of effusion".
+    """
 
     finding: str
     span: Span
@@ -92,7 +97,12 @@ def _last(pattern: re.Pattern[str], sentence: str, end: int) -> re.Match[str] | 
 
 
 def _meaning(cue: re.Match[str]) -> Mention:
-    meanings = {"affirmed": Mention.PRESENT, "negation": Mention.ABSENT, "uncertainty": Mention.UNCERTAIN}
+    meanings = {
+        "silent": Mention.NONE,
+        "affirmed": Mention.PRESENT,
+        "uncertainty": Mention.UNCERTAIN,
+        "negation": Mention.ABSENT,
+    }
     return meanings[str(cue.lastgroup)]
 
 
@@ -130,7 +140,9 @@ def _cues() -> _Cues:
     def grouped(place: Literal["before", "after"]) -> re.Pattern[str]:
         # Order decides between cues that begin at one place: those that contain others come first.
         kinds = {"pseudo": data["pseudo"]} | {
-            kind: data[f"{kind}_{place}"] for kind in ("affirmed", "uncertainty", "negation")
+            kind: data[f"{kind}_{place}"]
+            for kind in ("silent", "affirmed", "uncertainty", "negation")
+            if f"{kind}_{place}" in data
         }
         return _compile("|".join(f"(?P<{kind}>{_alternatives(written)})" for kind, written in kinds.items()))
 
@@ -143,15 +155,12 @@ def _cues() -> _Cues:
 
 
 def _alternatives(written: list[str]) -> str:
-    # Longest first: an alternation takes the first that fits.
-    return "|".join(f"(?:{_bounded(phrase)})" for phrase in sorted(written, key=len, reverse=True))
-
-
-def _bounded(phrase: str) -> str:
-    """Whole words only, on whichever side the phrase has a letter rather than punctuation."""
-    left = "" if phrase[0] in r"[\,;:" else r"(?<![^\W_])"
-    right = "" if phrase.endswith(("]", r"\?")) else r"(?![^\W_])"
-    return left + phrase + right
+    """One pattern of all phrases, whole words only on whichever side a phrase has a letter."""
+    # Longest first: an alternation takes the first that fits. The bounds stand outside, where they are tried once.
+    phrases = sorted(written, key=len, reverse=True)
+    worded = [phrase for phrase in phrases if phrase[0] not in r"[\,;:"]
+    others = [phrase if phrase.endswith(("]", r"\?")) else phrase + _RIGHT for phrase in set(phrases) - set(worded)]
+    return "|".join(["(?<![^\\W_])(?:" + "|".join(worded) + ")" + _RIGHT] * bool(worded) + sorted(others))
 
 
 def _insert(phrase: str, phrases: dict[str, str]) -> str:

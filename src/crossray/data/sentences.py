@@ -24,7 +24,7 @@ _BREAK = re.compile(
     r"|(?P<glued>(?<=[^\W_])[.!?](?=[A-Z][a-z]))"
     r"|(?P<line>(?:\r\n|\r|\n)(?=[^\S\r\n]*(?:[\r\n]|[-•*–][^\S\r\n]|\(?\d{1,2}[.)][^\S\r\n]+[^\W\d_]"
     r"|[A-Z][A-Za-z /]{1,40}:)))"
-    r"|(?P<number>(?<=\s)(?P<digits>\d{1,2})[.)](?=[^\S\r\n]+[A-Z]))"
+    r"|(?P<number>(?<=\s)(?=(?P<digits>\d{1,2})[.)][^\S\r\n]+[A-Z]))"
 )
 _WORD = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+(?:['’][^\W_]+)*|_{2,}")
 _TOKEN_BEFORE = re.compile(r"[^\s(\[\"]*\Z")
