@@ -9,10 +9,15 @@ from typing import Annotated
 import typer
 
 import crossray
+from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
+from crossray.cli.data_split import split
+from crossray.cli.data_template import template
+from crossray.cli.data_verify import verify
 from crossray.cli.evaluate import evaluate
 from crossray.cli.info import info
+from crossray.cli.pretrain import pretrain
 
 app = typer.Typer(
     name="crossray",
@@ -43,10 +48,15 @@ def _root(
 
 
 # One line a command, in the order in which a user meets them. Each function lives in its own thin file.
+app.command()(pretrain)
 app.command()(evaluate)
 app.command()(info)
+data_app.command("template")(template)
 data_app.command("manifest")(manifest)
 data_app.command("prepare")(prepare)
+data_app.command("describe")(describe)
+data_app.command("verify")(verify)
+data_app.command("split")(split)
 
 
 def main() -> None:

@@ -14,11 +14,10 @@ _WITHOUT_INFLUENCE = frozenset(
         "augment.py",
         "batch.py",
         "code_version.py",
+        "contact_sheet.py",
         "describe.py",
-        "dicom_header.py",
         "dicom_manifest.py",
         "dicom_scan.py",
-        "dicom_view.py",
         "pairs.py",
         "progress.py",
         "pool.py",
@@ -27,6 +26,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "report_export.py",
         "iu_protocols.py",
         "split_files.py",
+        "split_report.py",
         "split_table.py",
         "splits.py",
         "store.py",
@@ -39,19 +39,19 @@ _WITHOUT_INFLUENCE = frozenset(
 )
 
 
-def preparation_code() -> str:
-    """Version of crossray and a hash over the modules and pattern files that preparation uses."""
+def preparation_code(source: str) -> str:
+    """Version of crossray and a hash over the modules and pattern files that preparation of a source uses."""
     digest = hashlib.sha256()
-    _add(files("crossray.data"), digest)
+    _add(files("crossray.data"), _WITHOUT_INFLUENCE | ({"phantom"} - {source}), digest)
     return f"{crossray.__version__}+{digest.hexdigest()[:16]}"
 
 
-def _add(folder: Traversable, digest: hashlib._Hash) -> None:
+def _add(folder: Traversable, passed_over: frozenset[str], digest: hashlib._Hash) -> None:
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
-        if entry.name in _WITHOUT_INFLUENCE or entry.name == "__pycache__":
+        if entry.name in passed_over or entry.name == "__pycache__":
             continue
         if entry.is_dir():
-            _add(entry, digest)
+            _add(entry, passed_over, digest)
         elif entry.name.endswith((".py", ".yaml")):
             digest.update(f"{entry.name}\n".encode())
             digest.update(entry.read_bytes())

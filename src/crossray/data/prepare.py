@@ -86,7 +86,7 @@ def prepare_store(
         source=source.name,
         fingerprint=source.fingerprint(),
         config=config.model_dump(mode="json"),
-        code=preparation_code(),
+        code=preparation_code(source.name),
     )
     earlier = _earlier_manifest(destination)
     if earlier is not None and earlier.inputs == inputs:

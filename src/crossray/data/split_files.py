@@ -41,6 +41,15 @@ class FoldRows:
     test: NDArray[np.int64]
     absent: tuple[str, ...]
 
+    def side(self, name: Side) -> NDArray[np.int64]:
+        """The rows of one side."""
+        sides: Mapping[Side, NDArray[np.int64]] = {
+            "train": self.train,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        return sides[name]
+
 
 def protocol_names() -> list[str]:
     """Protocols that ship with crossray."""

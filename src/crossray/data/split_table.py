@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.data.splits import SIDES, Fold, Side
+from crossray.data.splits import SIDES, Fold, Side, SplitList, make_splits
 from crossray.data.store import Store
 from crossray.data.study import Report, Study
 from crossray.data.text import TextConfig, normalise_text, select_text
@@ -69,3 +70,35 @@ class SplitTable:
         index = {study_id: row for row, study_id in enumerate(self.study_ids)}
         rows = {side: [index[study_id] for study_id in fold.side(side) if study_id in index] for side in SIDES}
         return {side: (self.labels[rows[side]] == 1).sum(axis=0).astype(int).tolist() for side in SIDES}
+
+
+def split_table(
+    table: SplitTable,
+    *,
+    folds: int = 5,
+    test_fraction: float | None = None,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    texts: Literal["together", "apart"] = "together",
+    protocol: str = "custom",
+) -> SplitList:
+    """Split a table's studies, see :func:`crossray.data.splits.make_splits`.
+
+    Args:
+        texts: ``apart`` lets identical texts fall on several sides: needed where a few stock reports tie most
+            patients together; retrieval is then to be read by text groups.
+    """
+    keys = table.text_keys if texts == "together" else (None,) * len(table.study_ids)
+    return make_splits(
+        table.study_ids,
+        table.patient_ids,
+        keys,
+        table.labels,
+        folds=folds,
+        test_fraction=test_fraction,
+        validation_fraction=validation_fraction,
+        seed=seed,
+        protocol=protocol,
+        notes=f"By patient, identical texts {texts}, stratified on {', '.join(table.label_names) or 'no label'}; "
+        f"validation {validation_fraction:g} of each training side. Seed {seed}.",
+    )

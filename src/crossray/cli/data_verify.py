@@ -1,0 +1,29 @@
+"""``crossray data verify``: whether a store is whole and up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def verify(
+    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    root: Annotated[
+        Path | None, typer.Option("--source", help="The source's folder: also tell whether it changed since.")
+    ] = None,
+) -> None:
+    """Hash every file of a store and compare with what was written."""
+    from crossray.data.sources.build import build_source
+    from crossray.data.store_manifest import read_manifest
+    from crossray.data.verify import verify_store
+    from crossray.errors import StoreError
+
+    source = build_source(read_manifest(store).inputs.source, root) if root is not None else None
+    found = verify_store(store, source)
+    typer.echo(f"{store} is whole: {found.files} files, {found.bytes / 1e6:.1f} MB, every sha256 as written.")
+    if found.changes:
+        raise StoreError(
+            f"is stale: {'; '.join(found.changes)}.", file=store, remedy="Run 'crossray data prepare' again."
+        )
