@@ -90,7 +90,7 @@ def _copy(value: Any) -> Any:
 
 def _explain(kind: type[Settings], error: ValidationError, file: Path | str | None) -> ConfigError:
     first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
+    location = _without_tags(kind, [str(part) for part in first["loc"]])
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         nearest = _nearest_key(kind, error, location)
@@ -101,14 +101,26 @@ def _explain(kind: type[Settings], error: ValidationError, file: Path | str | No
     return ConfigError(f"{first['msg']} (got {shown}).", file=file, field=key)
 
 
+def _without_tags(kind: type[Settings], location: list[str]) -> list[str]:
+    """The place as the user wrote it: pydantic names the chosen member of a union too, which is no key."""
+    every_key = {key for key, _ in _keys(kind, "")}
+    written: list[str] = []
+    for part in location[:-1]:
+        if ".".join([*written, part]) in every_key:
+            written.append(part)
+    return [*written, *location[-1:]]
+
+
 def _nearest_key(kind: type[Settings], error: ValidationError, location: list[str]) -> str | None:
     every_key = dict(_keys(kind, ""))
     siblings = [key for key in every_key if key.split(".")[:-1] == location[:-1]]
     missing = [e["loc"] for e in error.errors() if e["type"] == "missing"]
     siblings += [".".join(str(part) for part in loc) for loc in missing]
-    close = difflib.get_close_matches(".".join(location), siblings, n=1, cutoff=0.5)
+    # By their own names: a long common path would make every sibling look close.
+    names = {key.split(".")[-1]: key for key in siblings}
+    close = difflib.get_close_matches(location[-1], names, n=1, cutoff=0.5)
     if close:
-        return close[0]
+        return names[close[0]]
     by_last = difflib.get_close_matches(location[-1], [key.split(".")[-1] for key in every_key], n=1, cutoff=0.7)
     return next((key for key in every_key if key.split(".")[-1] == by_last[0]), None) if by_last else None
 

@@ -15,6 +15,7 @@ from crossray.cli.data_prepare import prepare
 from crossray.cli.data_split import split
 from crossray.cli.data_template import template
 from crossray.cli.data_verify import verify
+from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
 from crossray.cli.info import info
 from crossray.cli.pretrain import pretrain
@@ -48,6 +49,7 @@ def _root(
 
 
 # One line a command, in the order in which a user meets them. Each function lives in its own thin file.
+app.command()(demo)
 app.command()(pretrain)
 app.command()(evaluate)
 app.command()(info)

@@ -10,10 +10,10 @@ import typer
 
 def pretrain(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe.")],
+    out: Annotated[Path, typer.Option(help="The run: a folder.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Laid over the recipe.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The run: a folder.")] = Path("run"),
 ) -> None:
     """Pretrain on film-report pairs. Killed or stopped and called again, it goes on where it was.
 

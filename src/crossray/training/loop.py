@@ -77,7 +77,7 @@ def fit(
     parts.method.train()
     with StopSignals() as stop, log:
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, steps)
-        session.started = session.saved = time.monotonic()
+        session.saved = time.monotonic()
         while state.place.finished is None:
             if not _train_epoch(session, state):
                 break
@@ -87,6 +87,7 @@ def fit(
 
 def _train_epoch(session: Session, state: TrainingState) -> bool:
     """The steps of an epoch from ``place.batch`` on; False if a signal asked to stop (the state is saved)."""
+    session.clock = time.monotonic()
     for batch in _training_batches(session, state):
         if state.place.batch == 0 and state.place.step == 0:
             _warn_of_live_batch_norm(session, state, batch)
@@ -134,7 +135,7 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
         state.average.update()
     place.step += 1
     place.batch += 1
-    session.pairs += config.batch_size
+    session.count_step()
     figures |= {"learning_rate": config.optimizer.learning_rate * factor, "pairs_per_second": session.speed}
     if place.step % session.runtime.log_every_steps == 0 or place.batch == session.steps_per_epoch:
         session.log.record("train", step=place.step, epoch=place.epoch + 1, figures=figures)

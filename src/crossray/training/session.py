@@ -65,13 +65,21 @@ class Session:
     stop: StopSignals
     steps_per_epoch: int
     pairs: int = 0
-    started: float = 0.0
+    training_seconds: float = 0.0
+    clock: float = 0.0
     saved: float = 0.0
+
+    def count_step(self) -> None:
+        """Add the time since the clock was last set, and the pairs of one step."""
+        now = time.monotonic()
+        self.training_seconds += now - self.clock
+        self.clock = now
+        self.pairs += self.config.batch_size
 
     @property
     def speed(self) -> float:
-        """Pairs per second since the session began."""
-        return self.pairs / max(time.monotonic() - self.started, 1e-9)
+        """Pairs per second of training steps (loading included, validation not) in this session."""
+        return self.pairs / max(self.training_seconds, 1e-9)
 
 
 def steps_per_epoch(pairs: int, config: TrainingConfig, world: int) -> int:
