@@ -99,7 +99,7 @@ class JointModel:
             device=device,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_images(
         self, pixels: NDArray[np.uint8] | Tensor, batch_size: int = 32, progress: Progress | None = None
     ) -> ImageEmbedding:
@@ -115,7 +115,7 @@ class JointModel:
             grid=pieces[0].grid,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def image_features(
         self, pixels: NDArray[np.uint8] | Tensor, batch_size: int = 32, progress: Progress | None = None
     ) -> Tensor:
@@ -127,7 +127,7 @@ class JointModel:
         views = self._views(pixels, batch_size, progress)
         return torch.cat([self.method.image_features(view).float().cpu() for view in views])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def embed_texts(
         self, texts: Sequence[SelectedText | str], batch_size: int = 64, progress: Progress | None = None
     ) -> TextEmbedding:
@@ -142,7 +142,7 @@ class JointModel:
             _report(progress, start + len(tokens), len(reports))
         return _join_texts(pieces)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, purpose: Literal["retrieval", "zero_shot"] = "retrieval"
     ) -> Similarity:
@@ -158,7 +158,7 @@ class JointModel:
             local_scores=torch.cat(local) if local else None,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def word_region_attention(self, image: NDArray[np.uint8] | Tensor, text: SelectedText | str) -> WordAttention:
         """Where each word of a text looks in one prepared film ``[S, S]`` uint8.
 
