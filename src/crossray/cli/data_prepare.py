@@ -38,5 +38,5 @@ def prepare(
     typer.echo("\n".join(summary.funnel.lines()))
     typer.echo(
         f"Store {out}: {summary.manifest.studies} studies, {summary.manifest.films} films, "
-        f"hash {summary.manifest.content_hash[:12]}. What was left out and why: {out / 'quarantine.csv'}"
+        f"hash {summary.manifest.hash[:12]}. What was left out and why: {out / 'quarantine.csv'}"
     )

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -40,10 +41,7 @@ def make_shards(jobs: Sequence[ShardJob], workers: int, show: Callable[[int], No
     counter = context.Value("q", 0)
     pool = ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=_start_worker, initargs=(counter,))
     try:
-        # Pickled here and not by the pool: it hangs on a study that cannot be pickled, this raises.
-        futures = [pool.submit(_make_in_worker, pickle.dumps(job)) for job in jobs]
-        _watch(futures, counter, show)
-        return [future.result() for future in futures]
+        return _side_by_side(pool, jobs, 2 * workers, lambda: show(counter.value))
     except BrokenProcessPool as error:
         raise StoreError(
             "a worker process was killed, perhaps for want of memory.",
@@ -64,13 +62,22 @@ def _one_by_one(jobs: Sequence[ShardJob], show: Callable[[int], None]) -> list[S
     return [make_shard(job, tick) for job in jobs]
 
 
-def _watch(futures: list[Future[ShardOutcome]], counter: Synchronized[int], show: Callable[[int], None]) -> None:
-    open_futures = set(futures)
-    while open_futures:
-        finished, open_futures = wait(open_futures, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
-        show(counter.value)
+def _side_by_side(
+    pool: ProcessPoolExecutor, jobs: Sequence[ShardJob], most_at_once: int, look: Callable[[], None]
+) -> list[ShardOutcome]:
+    waiting = deque(enumerate(jobs))
+    running: dict[Future[ShardOutcome], int] = {}
+    outcomes: dict[int, ShardOutcome] = {}
+    while waiting or running:
+        while waiting and len(running) < most_at_once:  # not all at once: reports of a large source fill memory
+            place, job = waiting.popleft()
+            # Pickled here and not by the pool: it hangs on a study that cannot be pickled, this raises.
+            running[pool.submit(_make_in_worker, pickle.dumps(job))] = place
+        finished, _ = wait(running, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
+        look()
         for future in finished:
-            future.result()  # the first failure ends the run
+            outcomes[running.pop(future)] = future.result()  # the first failure ends the run
+    return [outcomes[place] for place in range(len(jobs))]
 
 
 def _start_worker(counter: Synchronized[int]) -> None:

@@ -18,7 +18,14 @@ from crossray.data.publish import check_replaceable, publish, recover, work_fold
 from crossray.data.selection import Selection, select_studies
 from crossray.data.shards import ShardJob, ShardOutcome, finished_shard
 from crossray.data.sources.base import Rejected, Remark, Source
-from crossray.data.store_manifest import MANIFEST_NAME, FileEntry, StoreInputs, StoreManifest, read_manifest
+from crossray.data.store_manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    StoreInputs,
+    StoreManifest,
+    content_hash,
+    read_manifest,
+)
 from crossray.data.study import Study, View
 from crossray.errors import DataError, StoreError
 from crossray.files import explained_disk_errors, sha256_of, write_json, write_whole
@@ -79,6 +86,7 @@ def prepare_store(
         DataError: the source cannot be used, or none of its studies can.
         StoreError: the place cannot be written to, or holds something else.
     """
+    destination = destination.resolve()
     with explained_disk_errors(StoreError, destination):
         recover(destination)
     check_replaceable(destination)
@@ -178,6 +186,7 @@ def _finish(
             films=funnel.films_out,
             shards=len(jobs),
             files=files,
+            hash=content_hash(jobs[0].label_names, config.size, files),
         )
         write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return manifest, funnel

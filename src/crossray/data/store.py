@@ -94,7 +94,7 @@ class Store:
     @property
     def hash(self) -> str:
         """sha256 (hex) of the content: equal stores have equal hashes."""
-        return self.manifest.content_hash
+        return self.manifest.hash
 
     @property
     def prepared_size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class StoreInputs(Settings):
 
 
 class StoreManifest(Settings):
-    """The whole manifest."""
+    """The whole manifest. ``hash`` is :func:`content_hash` of what was written."""
 
     kind: Literal["crossray-store"] = "crossray-store"
     format_version: int = FORMAT_VERSION
@@ -68,11 +68,13 @@ class StoreManifest(Settings):
     shards: int
     files: dict[str, FileEntry]
 
-    @property
-    def content_hash(self) -> str:
-        """sha256 (hex) of the tables' hashes: equal for equal content, wherever and whenever it was prepared."""
-        tables = {name: entry.sha256 for name, entry in self.files.items() if name.endswith(".arrow")}
-        return sha256_of_json({"labels": list(self.label_names), "size": self.prepared_size, "tables": tables})
+    hash: str
+
+
+def content_hash(label_names: Sequence[str], prepared_size: int, files: Mapping[str, FileEntry]) -> str:
+    """sha256 (hex) of a store's tables: equal for equal content, wherever and whenever it was prepared."""
+    tables = {name: entry.sha256 for name, entry in files.items() if name.endswith(".arrow")}
+    return sha256_of_json({"labels": list(label_names), "size": prepared_size, "tables": tables})
 
 
 def read_manifest(store: Path) -> StoreManifest:
@@ -107,6 +109,9 @@ def _checked(content: Any, path: Path) -> StoreManifest:
             remedy=f"{PREPARE_AGAIN} Or install the crossray that wrote it.",
         )
     try:
-        return build_settings(StoreManifest, content, file=path)
+        manifest = build_settings(StoreManifest, content, file=path)
     except ConfigError as error:
         raise StoreError(f"was altered: {error.problem}", file=path, field=error.field, remedy=PREPARE_AGAIN) from error
+    if manifest.hash != content_hash(manifest.label_names, manifest.prepared_size, manifest.files):
+        raise StoreError("was altered: its hash is not that of its entries.", file=path, remedy=PREPARE_AGAIN)
+    return manifest
