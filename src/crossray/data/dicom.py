@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from crossray.data.dicom_codecs import NATIVE, check_transfer_syntax, decode_pixels
 from crossray.data.dicom_display import DicomDisplay, display_pixels
-from crossray.data.dicom_file import count_of, open_dicom, text_of
+from crossray.data.dicom_file import count_of, malformed_as_study_error, open_dicom, text_of
 from crossray.data.grey import check_film_size, grey_from_colour
 from crossray.errors import StudyError
 
@@ -26,11 +26,12 @@ def read_dicom(path: Path, display: DicomDisplay | None = None) -> NDArray[np.ui
             ``LARGEST_FILM_PIXELS``, in a transfer syntax that is not known, or with a header that makes no sense.
     """
     dataset = open_dicom(path)
-    _check_one_film(dataset, path)
-    check_transfer_syntax(dataset.file_meta.TransferSyntaxUID, path)
-    if count_of(dataset, "SamplesPerPixel", path, default=1) > 1:
-        return _colour_film(dataset, path)
-    return display_pixels(_grey_values(dataset, path), dataset, path, display or DicomDisplay())
+    with malformed_as_study_error(path):  # pydicom reads an element when it is asked for, and fails then
+        _check_one_film(dataset, path)
+        check_transfer_syntax(dataset.file_meta.TransferSyntaxUID, path)
+        if count_of(dataset, "SamplesPerPixel", path, default=1) > 1:
+            return _colour_film(dataset, path)
+        return display_pixels(_grey_values(dataset, path), dataset, path, display or DicomDisplay())
 
 
 def _check_one_film(dataset: Dataset, path: Path) -> None:

@@ -28,17 +28,20 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from crossray.data.dicom_file import count_of, malformed_as_study_error
+from crossray.data.dicom_file import count_of, malformed_as_study_error, text_of
+from crossray.data.gdcm_frame import FrameShape
+from crossray.data.gdcm_process import gdcm_process
 from crossray.errors import StudyError
 
 #: Transfer syntaxes without compression of the pixels.
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
-#: The codec of each compressed transfer syntax, by pydicom's plugin name: named, so that the same file gives the same
-#: pixels on every machine, whatever other codecs are installed there.
+#: The codec of each compressed transfer syntax: named, so that the same file gives the same pixels on every machine,
+#: whatever else is installed there. gdcm runs in a process of its own; the others are pydicom's plugins of that name.
+#: 12-bit JPEG Extended, which Pillow cannot read, goes to gdcm too.
 CODECS = {
-    JPEGBaseline8Bit: "gdcm",
-    JPEGExtended12Bit: "gdcm",
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
     JPEGLossless: "gdcm",
     JPEGLosslessSV1: "gdcm",
     JPEGLSLossless: "pyjpegls",
@@ -88,8 +91,8 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[np.integer]:
         if syntax != RLELossless:
             frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
             _check_codestream(frame, dataset, path)
-            if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
-                return _jpeg_12_bit(frame, dataset)
+            if CODECS[syntax] == "gdcm" or (syntax == JPEGExtended12Bit and dataset.BitsStored > 8):
+                return _by_gdcm(frame, dataset, path)
         return np.asarray(pixel_array(dataset, decoding_plugin=CODECS[syntax]))
 
 
@@ -126,25 +129,19 @@ def _codestream_size(frame: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _jpeg_12_bit(frame: bytes, dataset: Dataset) -> NDArray[np.integer]:
-    # pydicom refuses 12-bit JPEG Extended through gdcm; gdcm itself reads it to the bit (tests compare it).
-    import gdcm
-
-    gdcm.Trace.ErrorOff()  # it first tries another precision, complains, and goes on
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    signed, bits = int(dataset.PixelRepresentation), int(dataset.BitsStored)
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((dataset.Columns, dataset.Rows, 1))
-    image.SetDataElement(element)
-    kind = gdcm.PhotometricInterpretation.GetPIType(dataset.PhotometricInterpretation)
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits, bits - 1, signed))
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # gdcm hands its bytes over as text
-    return np.frombuffer(decoded, dtype=np.int16 if signed else np.uint16).reshape(dataset.Rows, dataset.Columns)
+def _by_gdcm(frame: bytes, dataset: Dataset, path: Path) -> NDArray[np.integer]:
+    samples = count_of(dataset, "SamplesPerPixel", path, default=1)
+    shape = FrameShape(
+        transfer_syntax=str(dataset.file_meta.TransferSyntaxUID),
+        photometric=text_of(dataset, "PhotometricInterpretation"),
+        rows=count_of(dataset, "Rows", path),
+        columns=count_of(dataset, "Columns", path),
+        samples=samples,
+        bits_allocated=count_of(dataset, "BitsAllocated", path),
+        bits_stored=count_of(dataset, "BitsStored", path),
+        signed=count_of(dataset, "PixelRepresentation", path, default=0) == 1,
+    )
+    decoded = gdcm_process().decode(frame, shape)
+    kind = np.dtype(f"<{'i' if shape.signed else 'u'}{shape.bits_allocated // 8}")
+    pixels = np.frombuffer(decoded, dtype=kind).reshape(shape.rows, shape.columns, samples)
+    return pixels[:, :, 0] if samples == 1 else pixels
