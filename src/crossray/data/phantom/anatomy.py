@@ -18,16 +18,17 @@ from crossray.data.phantom.frame import Field
 SIDES = (-1, 1)
 
 _TABLE_Y = np.linspace(-0.6, 1.8, 961)
-_SILHOUETTE_Y = (-0.6, 0.0, 0.12, 0.20, 0.265, 0.33, 0.36, 0.43, 0.50, 0.60, 0.72, 0.84, 0.93, 1.0, 1.07, 1.12)
-_LEFT_EDGE = (0.10, 0.10, 0.10, 0.12, 0.145, 0.13, 0.115, 0.145, 0.16, 0.20, 0.275, 0.335, 0.36, 0.345, 0.28, 0.10)
-_RIGHT_EDGE = (0.10, 0.10, 0.10, 0.105, 0.11, 0.11, 0.11, 0.115, 0.125, 0.15, 0.185, 0.205, 0.205, 0.18, 0.14, 0.10)
+_SILHOUETTE_Y = (-0.6, 0.0, 0.12, 0.20, 0.265, 0.33, 0.36, 0.43, 0.50, 0.60, 0.72, 0.84, 0.93, 1.0, 1.10, 1.25)
+_LEFT_EDGE = (0.09, 0.10, 0.10, 0.12, 0.15, 0.13, 0.115, 0.145, 0.165, 0.21, 0.285, 0.345, 0.368, 0.365, 0.31, 0.22)
+_RIGHT_EDGE = (0.09, 0.10, 0.10, 0.105, 0.11, 0.11, 0.11, 0.118, 0.135, 0.168, 0.197, 0.21, 0.205, 0.185, 0.15, 0.12)
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """The build of one patient. Lengths in units of lung height, the rest as said.
 
-    ``stream`` is the number that the finer random detail (vessel trees, texture) is drawn from.
+    ``stream`` is the number that the finer random detail (vessel trees, texture) is drawn from; ``heart`` is the
+    heart's size relative to the cage: below 1 the cardiothoracic ratio stays under a half.
     """
 
     stream: int
@@ -51,33 +52,40 @@ class Anatomy:
     breast: float
     breast_height: float
     bubble: float
+    bubble_x: float
     vessel: float
     scapula: float
     arms: float
 
     @cached_property
     def _half_width_table(self) -> Field:
-        rise = np.clip(1 - np.clip(_TABLE_Y, 0, 0.85) / 0.85, 0, 1)
-        half_width = self.cage * (1 - rise**2.3) ** 0.52
+        rise = np.clip(1 - np.clip(_TABLE_Y + 0.08, 0, 1), 0, 1)
+        half_width = self.cage * (1 - rise**3.3) ** 0.5
         below = 1 - self.taper * np.clip(_TABLE_Y - 0.85, 0, None)
         return np.asarray(gaussian_filter1d(half_width * below, 3))
 
     def half_width(self, y: Field) -> Field:
-        """Inner half-width of the rib cage at the height y; 0 above the apices."""
+        """Inner half-width of the rib cage at the height y; 0 well above the apices."""
         return np.interp(y, _TABLE_Y, self._half_width_table)
 
-    def dome(self, side: int, x: Field) -> Field:
-        """Height of the diaphragm's dome at x, on one side."""
-        top = self.dome_right if side < 0 else self.dome_left
-        reach = np.clip(x * side, 0, None) / self.cage
+    def apex(self, x: Field) -> Field:
+        """Height of the upper end of the lung at x: a dome over each side."""
+        away = (np.abs(x) - 0.20) / 0.17
+        return 0.09 * away * away
+
+    def dome(self, x: Field) -> Field:
+        """Height of the diaphragm's dome at x: the right dome where x is negative, the left elsewhere."""
+        top = np.where(x < 0, self.dome_right, self.dome_left)
         peak = 0.52
+        reach = np.abs(x) / self.cage
         lateral = np.clip(reach - peak, 0, None) / (1 - peak)
         medial = np.clip(peak - reach, 0, None) / peak
-        return top + self.dome_curve * (0.55 * lateral**2 + 0.6 * lateral**5) + 0.09 * medial**2
+        square = lateral * lateral
+        return top + self.dome_curve * square * (0.55 + 0.6 * square * lateral) + 0.09 * medial * medial
 
     def silhouette(self, heart_scale: float = 1.0) -> tuple[Field, Field]:
         """Edges of the heart and mediastinum ``(right, left)`` on the table of heights (both as x)."""
-        heart = self.heart * heart_scale
+        heart = self.heart * heart_scale * self.cage / 0.6
         y = np.asarray(_SILHOUETTE_Y)
         base = 0.10
         grow = np.where(y >= 0.42, heart, np.where((y > 0.13) & (y < 0.35), self.knob, 1.0))
@@ -110,7 +118,7 @@ def sample_anatomy(draws: Draws) -> Anatomy:
         dome_right=dome_right,
         dome_left=dome_right + between(0.0, 0.06),
         dome_curve=between(0.13, 0.24),
-        heart=between(0.84, 1.08),
+        heart=between(0.78, 0.96),
         heart_slant=between(-0.25, 0.25),
         mediastinum=between(0.88, 1.12),
         knob=between(0.6, 1.6),
@@ -123,8 +131,9 @@ def sample_anatomy(draws: Draws) -> Anatomy:
         scoliosis=between(-0.02, 0.02),
         rotation=between(-1.0, 1.0),
         breast=draws.choice((0.0, 1.0)) * between(0.3, 1.0),
-        breast_height=between(0.78, 0.98),
+        breast_height=between(0.84, 1.06),
         bubble=between(0.0, 1.0),
+        bubble_x=between(0.18, 0.36),
         vessel=between(0.85, 1.2),
         scapula=between(-0.04, 0.10),
         arms=between(0.0, 1.0),

@@ -8,8 +8,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.findings import FINDINGS
 from crossray.data.phantom.anatomy import sample_anatomy
-from crossray.data.phantom.case import CLASS_NAMES, Case, sample_case
+from crossray.data.phantom.case import Case, sample_case
 from crossray.data.phantom.draws import Draws, Stream
 from crossray.data.phantom.film import sample_style
 from crossray.data.phantom.presets import PRESETS, Difficulty
@@ -105,7 +106,7 @@ def case_labels(case: Case) -> dict[str, float]:
         present.add("Enlarged Cardiomediastinum")
     if not present - {"Support Devices"}:
         present.add("No Finding")
-    return {name: float(name in present) for name in CLASS_NAMES}
+    return {name: float(name in present) for name in FINDINGS}
 
 
 def build_study(key: PhantomKey) -> Study:

@@ -22,6 +22,7 @@ Kind = Literal[
     "fracture",
 ]
 Size = Literal["small", "moderate", "large"]
+SIZES: tuple[Size, ...] = ("small", "moderate", "large")
 Change = Literal["none", "new", "unchanged", "increased", "decreased"]
 
 CLASS_OF: Mapping[Kind, str] = MappingProxyType(
@@ -36,23 +37,6 @@ CLASS_OF: Mapping[Kind, str] = MappingProxyType(
         "device": "Support Devices",
         "fracture": "Fracture",
     }
-)
-
-CLASS_NAMES = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
 )
 
 NORMAL_SHARE = 0.38
@@ -80,6 +64,9 @@ _ZONES: Mapping[Kind, Mapping[str, float]] = MappingProxyType(
 _DEVICES: Mapping[str, float] = MappingProxyType(
     {"central_line": 0.26, "picc": 0.18, "pacemaker": 0.2, "endotracheal_tube": 0.16, "enteric_tube": 0.2}
 )
+# How likely a finding is still there at the next visit; others with 0.65.
+_STAYS: Mapping[Kind, float] = MappingProxyType({"fracture": 1.0, "cardiomegaly": 1.0, "nodule": 0.85})
+_FLUID_LIMIT: Mapping[str, Size] = MappingProxyType({"upper": "large", "mid": "moderate", "lower": "small"})
 MIDLINE_DEVICES = frozenset({"endotracheal_tube", "enteric_tube"})
 SHAPE_NUMBERS = 12
 
@@ -133,11 +120,11 @@ def sample_case(draws: Draws, settings: DifficultySettings, previous: Case | Non
     distractors = _distractors(draws, settings)
     if previous is None:
         kinds = () if draws.chance(NORMAL_SHARE) else _story(draws)
-        return Case(_complete(draws, settings, kinds, ()), distractors)
+        return Case(_keep_in_sight(_complete(draws, settings, kinds, ())), distractors)
     kept: list[Finding] = []
     resolved: list[Finding] = []
     for finding in previous.findings:
-        (kept if draws.chance(0.7) else resolved).append(finding)
+        (kept if draws.chance(_STAYS.get(finding.kind, 0.65)) else resolved).append(finding)
     changed = tuple(_evolve(draws, finding) for finding in kept)
     # A new story starts seldom where much was left, often enough that follow-ups are as ill as first visits.
     kinds = _story(draws) if draws.chance(0.25 if changed else 0.35) else ()
@@ -145,7 +132,28 @@ def sample_case(draws: Draws, settings: DifficultySettings, previous: Case | Non
     new = _complete(draws, settings, tuple(kind for kind in kinds if kind not in found), changed)
     fresh = tuple(replace(finding, change="new") for finding in new)
     gone = tuple(old for old in resolved if old.kind not in {f.kind for f in (*changed, *fresh)})
-    return Case((*changed, *fresh), distractors, gone, follow_up=True)
+    return Case(_keep_in_sight((*changed, *fresh)), distractors, gone, follow_up=True)
+
+
+def _keep_in_sight(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Lower the fluid where it would hide what else the report speaks of on that side."""
+    limit: Size = "large"
+    fluid = [finding for finding in findings if finding.kind == "effusion"]
+    for finding in findings:
+        if finding.zone and fluid and set(finding.sides) & set(fluid[0].sides):
+            limit = _smaller(limit, _FLUID_LIMIT[finding.zone])
+    return tuple(_at_most(finding, limit) if finding.kind == "effusion" else finding for finding in findings)
+
+
+def _at_most(finding: Finding, limit: Size) -> Finding:
+    if _smaller(finding.size, limit) == finding.size:
+        return finding
+    # What was about to grow has not been let.
+    return replace(finding, size=limit, change="unchanged" if finding.change == "increased" else finding.change)
+
+
+def _smaller(one: Size, other: Size) -> Size:
+    return one if SIZES.index(one) <= SIZES.index(other) else other
 
 
 def _story(draws: Draws) -> tuple[Kind, ...]:
@@ -165,7 +173,7 @@ def _complete(
 
 
 def _finding(draws: Draws, settings: DifficultySettings, kind: Kind, company: tuple[Finding, ...]) -> Finding:
-    size = draws.weighted(dict(zip(("small", "moderate", "large"), settings.sizes, strict=True)))
+    size = draws.weighted(dict(zip(SIZES, settings.sizes, strict=True)))
     zone = draws.weighted(_ZONES[kind]) if kind in _ZONES else ""
     variant = ""
     sides = _sides(draws, kind)
@@ -175,7 +183,7 @@ def _finding(draws: Draws, settings: DifficultySettings, kind: Kind, company: tu
         variant, sides = _device(draws, company, sides)
     shape = tuple(draws.unit() for _ in range(SHAPE_NUMBERS))
     contrast, extent = _within(draws, settings.contrast), _within(draws, settings.extent)
-    return Finding(kind, sides, _as_size(size), zone, variant, shape, contrast, extent)
+    return Finding(kind, sides, size, zone, variant, shape, contrast, extent)
 
 
 def _sides(draws: Draws, kind: Kind) -> tuple[int, ...]:
@@ -197,12 +205,11 @@ def _device(draws: Draws, company: tuple[Finding, ...], sides: tuple[int, ...]) 
 def _evolve(draws: Draws, finding: Finding) -> Finding:
     if finding.kind in ("device", "fracture"):
         return replace(finding, change="unchanged")
-    order: tuple[Size, ...] = ("small", "moderate", "large")
     step = draws.choice((-1, 0, 0, 1))
-    place = min(max(order.index(finding.size) + step, 0), 2)
-    moved = place - order.index(finding.size)
+    place = min(max(SIZES.index(finding.size) + step, 0), 2)
+    moved = place - SIZES.index(finding.size)
     change: Change = "unchanged" if moved == 0 else ("increased" if moved > 0 else "decreased")
-    return replace(finding, size=order[place], change=change)
+    return replace(finding, size=SIZES[place], change=change)
 
 
 def _distractors(draws: Draws, settings: DifficultySettings) -> tuple[Distractor, ...]:
@@ -217,8 +224,3 @@ def _distractors(draws: Draws, settings: DifficultySettings) -> tuple[Distractor
 
 def _within(draws: Draws, bounds: Range) -> float:
     return draws.between(*bounds)
-
-
-def _as_size(name: str) -> Size:
-    sizes: Mapping[str, Size] = {"small": "small", "moderate": "moderate", "large": "large"}
-    return sizes[name]

@@ -18,10 +18,10 @@ _Course = tuple[float, float, _Points]  # half-width, attenuation, points
 # Tips of venous lines lie in the superior vena cava, on the patient's right (negative x) whatever the side of entry.
 _MIDLINE: Mapping[str, _Course] = MappingProxyType(
     {
-        "endotracheal_tube": (0.018, 0.26, ((0.0, -0.55), (0.004, -0.2), (0.01, 0.05), (0.012, 0.24))),
+        "endotracheal_tube": (0.018, 0.42, ((0.0, -0.55), (0.004, -0.2), (0.01, 0.05), (0.012, 0.24))),
         "enteric_tube": (
             0.011,
-            0.24,
+            0.32,
             ((0.01, -0.55), (0.02, 0.0), (0.0, 0.3), (0.02, 0.7), (0.06, 1.0), (0.15, 1.14), (0.27, 1.2)),
         ),
     }
@@ -37,7 +37,7 @@ _FROM_SIDE: Mapping[str, Mapping[int, _Course]] = MappingProxyType(
             1: (0.007, 0.28, ((1.05, 0.6), (0.82, 0.2), (0.55, 0.06), (0.2, 0.09), (-0.04, 0.2), (-0.1, 0.5))),
         },
         "chest_tube": {
-            side: (0.017, 0.24, ((side * 0.85, 0.85), (side * 0.6, 0.72), (side * 0.44, 0.5), (side * 0.34, 0.18)))
+            side: (0.017, 0.34, ((side * 0.85, 0.85), (side * 0.6, 0.72), (side * 0.44, 0.5), (side * 0.34, 0.18)))
             for side in (-1, 1)
         },
         "pacemaker": {
@@ -106,11 +106,16 @@ def distractor_layer(item: Distractor, scene: Scene) -> Field:
 def _leads(item: Distractor, scene: Scene) -> Field:
     x, y = scene.frame.grid
     total = np.zeros_like(x)
-    for index, (start_x, start_y) in enumerate(((-0.48, 0.06), (0.50, 0.10), (0.46, 0.95))):
-        spot_x, spot_y = start_x + 0.10 * item.shape[index] - 0.05, start_y + 0.08 * item.shape[index + 3]
+    spots = ((-0.46, 0.12, -1), (0.48, 0.14, 1), (0.44, 0.9, 1), (-0.40, 0.95, -1))
+    for index, (near_x, near_y, side) in enumerate(spots):
+        a, b, c = item.shape[index], item.shape[index + 4], item.shape[index + 8]
+        if c < 0.3:
+            continue
+        spot_x, spot_y = near_x + 0.22 * (a - 0.5), near_y + 0.28 * (b - 0.5)
         total += 0.28 * (np.hypot(x - spot_x, y - spot_y) < 0.022)
-        end = (spot_x + 0.35 * np.sign(start_x), 1.5 if start_y > 0.5 else spot_y + 0.9)
-        line_x, line_y = _course(((spot_x, spot_y), ((spot_x + end[0]) / 2, spot_y + 0.15), end), item.shape)
+        end_x, end_y = spot_x + side * (0.1 + 0.4 * c), 1.6 if near_y > 0.5 else 0.6 + 0.9 * a
+        points = ((spot_x, spot_y), (spot_x + side * 0.2 * b, spot_y + 0.1 - 0.25 * c), (end_x, end_y))
+        line_x, line_y = _course(points, item.shape)
         tubes = Tubes(line_x[None], line_y[None], np.full((1, 160), 0.006), np.full((1, 160), 0.14))
         total += tube_field(scene.frame, tubes)
     return total

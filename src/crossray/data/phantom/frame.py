@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Field = NDArray[np.float64]
 Profile = Literal["solid", "cortical"]
 
-_SAMPLE_PIXELS = 0.7  # spacing of the samples that a tube is laid down with: below it ripples show
+_SAMPLE_PIXELS = 0.9  # spacing of the samples that a tube is laid down with: above it ripples show
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class FilmFrame:
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
         return column * cos + row * sin, row * cos - column * sin
 
+    def coarse(self) -> FilmFrame:
+        """The same view with pixels twice as large, for what has no sharp edges."""
+        height, width = -(-self.height // 2), -(-self.width // 2)
+        return FilmFrame(height, width, self.scale / 2, self.origin_x / 2, self.origin_y / 2, self.tilt)
+
     def to_pixels(self, x: Field, y: Field) -> tuple[Field, Field]:
         """Pixel coordinates (continuous; pixel k covers [k, k + 1)) of anatomical points."""
         cos, sin = np.cos(self.tilt), np.sin(self.tilt)
@@ -47,24 +52,45 @@ class FilmFrame:
             self.origin_y + self.scale * (x * sin + y * cos),
         )
 
+    def window(self, left: float, top: float, right: float, bottom: float) -> tuple[slice, slice]:
+        """Rows and columns that hold an anatomical rectangle, so that small things cost little."""
+        x, y = self.to_pixels(np.array([left, right, left, right]), np.array([top, top, bottom, bottom]))
+        rows = slice(max(int(y.min()) - 1, 0), max(min(int(y.max()) + 2, self.height), 0))
+        columns = slice(max(int(x.min()) - 1, 0), max(min(int(x.max()) + 2, self.width), 0))
+        return rows, columns
+
     def deposit(self, x: Field, y: Field, amount: Field) -> Field:
         """Lay ``amount`` (thickness times area in square pixels) at anatomical points, shared by four pixels."""
         column, row = self.to_pixels(x.ravel(), y.ravel())
-        column, row = column - 0.5, row - 0.5
-        inside = (column >= 0) & (column < self.width - 1) & (row >= 0) & (row < self.height - 1)
-        column, row, amount = column[inside], row[inside], amount.ravel()[inside]
-        left, top = column.astype(np.int64), row.astype(np.int64)
+        # One pixel of margin on every side takes what falls outside, so that no sample has to be picked out.
+        column = np.clip(column + 0.5, 0, self.width + 0.999)
+        row = np.clip(row + 0.5, 0, self.height + 0.999)
+        left, top = column.astype(np.int32), row.astype(np.int32)
         right_share, bottom_share = column - left, row - top
-        flat = top * self.width + left
-        result = np.zeros(self.height * self.width)
-        for step, share in (
-            (0, (1 - right_share) * (1 - bottom_share)),
-            (1, right_share * (1 - bottom_share)),
-            (self.width, (1 - right_share) * bottom_share),
-            (self.width + 1, right_share * bottom_share),
-        ):
-            result += np.bincount(flat + step, amount * share, minlength=result.size)
-        return result.reshape(self.height, self.width)
+        pitch = self.width + 2
+        flat = top * pitch + left
+        below = amount.ravel() * bottom_share
+        above = amount.ravel() - below
+        below_right, above_right = below * right_share, above * right_share
+        length = (self.height + 3) * pitch
+        result: Field = np.bincount(flat, above - above_right, minlength=length).astype(np.float64)
+        result[1:] += np.bincount(flat, above_right, minlength=length)[:-1]
+        result[pitch:] += np.bincount(flat, below - below_right, minlength=length)[:-pitch]
+        result[pitch + 1 :] += np.bincount(flat, below_right, minlength=length)[: -pitch - 1]
+        return result.reshape(-1, pitch)[1 : self.height + 1, 1 : self.width + 1]
+
+
+def from_coarse(field: Field, frame: FilmFrame) -> Field:
+    """A field drawn on ``frame.coarse()``, brought to the frame's own pixels."""
+    shape = (2 * field.shape[0], 2 * field.shape[1])
+    padded = np.pad(field, 1, mode="edge")
+    rows = np.empty((shape[0], padded.shape[1]))
+    rows[0::2] = 0.75 * padded[1:-1] + 0.25 * padded[:-2]
+    rows[1::2] = 0.75 * padded[1:-1] + 0.25 * padded[2:]
+    result = np.empty(shape)
+    result[:, 0::2] = 0.75 * rows[:, 1:-1] + 0.25 * rows[:, :-2]
+    result[:, 1::2] = 0.75 * rows[:, 1:-1] + 0.25 * rows[:, 2:]
+    return result[: frame.height, : frame.width]
 
 
 @dataclass(frozen=True)
@@ -85,7 +111,7 @@ def tube_field(frame: FilmFrame, tubes: Tubes, profile: Profile = "solid") -> Fi
     x, y, radius, weight = _refine(tubes, frame.scale)
     step_x, step_y = np.gradient(x, axis=1), np.gradient(y, axis=1)
     length = np.hypot(step_x, step_y) + 1e-12
-    across = max(2, int(np.ceil(2 * float(radius.max()) * frame.scale / _SAMPLE_PIXELS)))
+    across = max(1, int(np.ceil(2 * float(radius.max()) * frame.scale / _SAMPLE_PIXELS)))
     offset = (np.arange(across) + 0.5) / across * 2 - 1
     normal = radius[..., None] * offset
     amount = (length * radius * weight * frame.scale**2 * 2 / across)[..., None] * _across(offset, profile)

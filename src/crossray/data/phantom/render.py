@@ -12,9 +12,10 @@ from crossray.data.phantom.anatomy import Anatomy
 from crossray.data.phantom.bones import skeleton_field
 from crossray.data.phantom.case import Case, Finding
 from crossray.data.phantom.devices import distractor_layer
+from crossray.data.phantom.effect import Effect, Mask
 from crossray.data.phantom.film import FilmStyle, expose, frame_film
 from crossray.data.phantom.frame import Field, FilmFrame
-from crossray.data.phantom.lesions import Effect, Mask, draw, heart_scale, rib_break
+from crossray.data.phantom.lesions import draw, heart_scale, rib_break
 from crossray.data.phantom.scene import Scene
 
 
@@ -34,7 +35,7 @@ class FilmPlan:
 
     def scene(self) -> Scene:
         """The patient in front of the film."""
-        return Scene(self.anatomy, self.frame, heart_scale(self.case.findings))
+        return Scene(self.anatomy, self.frame, heart_scale(self.case.findings, self.anatomy))
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Part:
 def finding_parts(plan: FilmPlan, label: str | None = None) -> tuple[Part, ...]:
     """Masks of all findings (of one class, where a label is given), side by side, in the order of the case."""
     scene = plan.scene()
+    seen = np.zeros((scene.frame.height, scene.frame.width), dtype=np.bool_)
+    seen[plan.style.opening(*seen.shape)] = True
     return tuple(
-        Part(finding, side, draw(finding, side, scene).mask)
+        Part(finding, side, draw(finding, side, scene).mask & seen)
         for finding in plan.case.findings
         if label in (None, finding.label)
         for side in finding.sides
@@ -88,5 +91,7 @@ def _soft_tissue(scene: Scene, effects: list[Effect]) -> Field:
     lung = scene.lungs.inside * np.clip(scene.air * 3, 0, 1)
     air = scene.air * (1 - filled)
     hollow = 0.8 * organs.airway_field(anatomy, frame) + organs.bubble_field(anatomy, frame)
-    trunk = scene.body + 0.25 * scene.mediastinum * np.clip(scene.body * 4, 0, 1)
+    # Heart and mediastinum stand out against lung alone: in the abdomen all is as dense as they are.
+    seen = np.clip(scene.body * 4, 0, 1) * np.clip(scene.lungs.above / 0.2, 0, 1)
+    trunk = scene.body + 0.22 * scene.mediastinum * seen
     return trunk + organs.breast_field(anatomy, frame) - air - hollow + vessels * lung * marking

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from crossray.data.phantom import organs
-from crossray.data.phantom.anatomy import Anatomy
+from crossray.data.phantom.anatomy import Anatomy, at_heights
 from crossray.data.phantom.frame import Field, FilmFrame
 
 _MASK_AIR = 0.06  # least length of air for a place to count as lung: nearer the mediastinum nothing can be seen
@@ -55,3 +55,9 @@ class Scene:
     def lung(self) -> Field:
         """1 where lung can be seen, 0 elsewhere."""
         return ((self.lungs.inside > 0.5) & (self.air > _MASK_AIR)).astype(np.float64)
+
+    def heart_edge(self, side: int, y: float) -> float:
+        """Distance from the midline of the heart's or mediastinum's edge at a height, on one side."""
+        right, left = self.anatomy.silhouette(self.heart_scale)
+        edge = right if side < 0 else left
+        return side * float(at_heights(edge, np.asarray(y)))

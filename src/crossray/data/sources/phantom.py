@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from crossray.data.findings import FINDINGS
 from crossray.data.phantom.build import PhantomKey, build_study
-from crossray.data.phantom.case import CLASS_NAMES
 from crossray.data.phantom.presets import Difficulty, preset_hash
 from crossray.data.study import Study
 from crossray.settings import Settings
@@ -39,7 +39,7 @@ class PhantomSource:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The CheXpert classes."""
-        return CLASS_NAMES
+        return FINDINGS
 
     def study(self, index: int) -> Study:
         """The study at a place of this source (0 is the study of index ``first``)."""
