@@ -72,7 +72,9 @@ class ImageEncoder(nn.Module):
         self.local_channels: int = stages[self._local_stage]["num_chs"]
         self.pooled_channels: int = getattr(trunk, "head_hidden_size", trunk.num_features)
         synchronised: Any = convert_sync_batchnorm
-        self.trunk: nn.Module = synchronised(trunk) if config.batch_norm == "sync" else trunk
+        trunk = synchronised(trunk) if config.batch_norm == "sync" else trunk
+        # Channels last is faster on CPUs and GPUs alike; a trunk's 4-d weights carry the layout through it.
+        self.trunk: nn.Module = trunk.to(memory_format=torch.channels_last)
         self._frozen_modules = _freeze(self.trunk, [stage["module"] for stage in stages], config)
 
     def forward(self, pixels: Tensor) -> ImageFeatures:
