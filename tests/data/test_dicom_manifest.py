@@ -9,6 +9,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.uid import (
     BasicTextSRStorage,
@@ -19,8 +20,10 @@ from pydicom.uid import (
 )
 
 from crossray.data.dicom_manifest import MANIFEST_COLUMNS, ManifestRequest, ManifestSummary, write_dicom_manifest
+from crossray.data.sources.folder import FolderSource
+from crossray.data.study import Study
 from crossray.errors import ConfigError, DataError
-from tests.data.dicom_writing import radiograph, write
+from tests.data.dicom_writing import grey_ramp, radiograph, write
 
 Cells = dict[str, str]
 
@@ -358,3 +361,20 @@ def test_several_processes_write_the_same_manifest(tmp_path: Path) -> None:
     write_dicom_manifest(request, lambda done, total: shown.append((done, total)))
     assert request.out.read_bytes() == alone
     assert shown == [(done, 70) for done in range(1, 71)]
+
+
+def test_the_folder_source_reads_the_manifest(tmp_path: Path) -> None:
+    film(tmp_path, "1.dcm", "A1", ViewPosition="PA")
+    film(tmp_path, "2.dcm", "A1", ViewPosition="LL")
+    film(tmp_path, "3.dcm", "A2", PatientID="P2")
+    rows = [
+        report("A1", "FINDINGS: Clear.\nIMPRESSION: Normal.", findings="", **{"label:Edema": "0"}),
+        report("A2", "", findings="Edema.", **{"label:Edema": "1"}),
+    ]
+    run(tmp_path, table(tmp_path, rows))
+    first, second = [item for item in FolderSource(tmp_path / "manifest.csv").studies() if isinstance(item, Study)]
+    assert (first.study_id, first.patient_id, first.labels) == ("A1", "P1", {"Edema": 0.0})
+    assert [one.view for one in first.films] == ["frontal", "lateral"]
+    assert [section.name for section in first.report.sections] == ["findings", "impression"]
+    assert (second.films[0].view, second.report.sections[0].name) == ("unknown", "findings")
+    np.testing.assert_array_equal(first.films[0].pixels.read(), grey_ramp())

@@ -13,7 +13,10 @@ def manifest(
     reports: Annotated[
         Path, typer.Option(help="Reports: a CSV or Parquet table, or a folder of .txt files named by the key.")
     ],
-    out: Annotated[Path, typer.Option(help="Manifest to write; what was left out goes to OUT.unmatched.csv.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="CSV to write; what was left out is listed beside it, in <name>.unmatched.csv."),
+    ],
     key: Annotated[
         str, typer.Option(help="DICOM keyword that links films with reports; the table's column has the same name.")
     ] = "AccessionNumber",

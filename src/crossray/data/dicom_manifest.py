@@ -22,11 +22,12 @@ from crossray.data.report_export import (
     read_report_export,
     with_film_keys,
 )
+from crossray.data.sources.folder import REQUIRED_COLUMNS
 from crossray.errors import ConfigError, DataError
 from crossray.files import explained_disk_errors, write_whole
 
-#: Columns of every manifest; those of :data:`crossray.data.report_export.SECTION_COLUMNS` and labels may follow.
-MANIFEST_COLUMNS = ("study_id", "patient_id", "film", "view", "report")
+#: Columns of every manifest that is written here; sections and labels may follow.
+MANIFEST_COLUMNS = (*REQUIRED_COLUMNS, "report")
 
 PROBLEM_COLUMNS = ("what", "rule", "key", "file", "row", "reason")
 

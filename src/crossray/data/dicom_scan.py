@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from crossray.data.dicom_file import looks_like_dicom, read_start
@@ -104,13 +105,13 @@ def _refusal(header: DicomHeader, path: str, key: str) -> tuple[str, str] | None
     """The first rule that refuses a file, and the reason in words."""
     document = _document_rule(header)
     if document is not None:
-        return document, f"SOP class {UID(header.sop_class_uid).name}, Modality {header.modality or 'empty'}."
+        return document, f"SOP class {_class_name(header)}, Modality {header.modality or 'empty'}."
     if header.sop_class_uid == _DIGITAL_RAW or header.presentation_intent == "FOR PROCESSING":
         return "for_processing", "raw detector values (FOR PROCESSING): export the film for presentation."
     if "LOCALIZER" in header.image_type:
         return "localiser", f"ImageType {' '.join(header.image_type)}."
     if header.sop_class_uid not in (_COMPUTED, _DIGITAL, _SECONDARY, ""):
-        return "not_a_radiograph", f"SOP class {UID(header.sop_class_uid).name}."
+        return "not_a_radiograph", f"SOP class {_class_name(header)}."
     if header.modality not in _FILM_MODALITIES:
         return "not_a_radiograph", f"Modality {header.modality}."
     if header.rows < 1 or header.columns < 1:
@@ -132,6 +133,11 @@ def _document_rule(header: DicomHeader) -> str | None:
     if header.sop_class_uid.startswith(_STRUCTURED_REPORTS) or header.modality in ("SR", "KO", "DOC"):
         return "structured_report"
     return None
+
+
+def _class_name(header: DicomHeader) -> str:
+    name: str = UID(header.sop_class_uid, IGNORE).name
+    return name
 
 
 def _name_in(path: str, header: DicomHeader) -> bool:

@@ -10,11 +10,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from crossray.data.reports import decode_report
+from crossray.data.sources.folder import LABEL_PREFIX, SECTION_COLUMNS
 from crossray.data.sources.tables import Row, Table, read_table
 from crossray.errors import CrossRayError, DataError
-
-#: Columns of a table of reports that go into the manifest as they are, besides the text and ``label:<Class>``.
-SECTION_COLUMNS = ("findings", "impression", "indication", "comparison", "technique")
 
 #: Columns that make a report: at least one of them must hold text.
 _TEXT_COLUMNS = ("report", "findings", "impression")
@@ -96,7 +94,7 @@ def join_parts(parts: Sequence[ReportPart]) -> tuple[dict[str, str], tuple[str, 
     disagreed = []
     for column in dict.fromkeys(column for part in parts for column in part.cells):
         values = list(dict.fromkeys(part.cells[column] for part in parts if part.cells.get(column)))
-        if column.startswith("label:") and len(values) > 1:
+        if column.startswith(LABEL_PREFIX) and len(values) > 1:
             disagreed.append(column)
             values = []
         joined[column] = "\n\n".join(values)
@@ -105,8 +103,8 @@ def join_parts(parts: Sequence[ReportPart]) -> tuple[dict[str, str], tuple[str, 
 
 def _from_table(table: Table, key: str, report_column: str) -> ReportExport:
     key_column = _column(table, key)
-    renamed = {column: column for column in table.columns if column.startswith("label:")}
-    renamed |= {_column(table, name): name for name in SECTION_COLUMNS if _find(table, name)}
+    renamed = {column: column for column in table.columns if column.startswith(LABEL_PREFIX)}
+    renamed |= {column: name for name in SECTION_COLUMNS if (column := _find(table, name)) is not None}
     report = _find(table, report_column)
     if report is not None:
         renamed[report] = "report"
