@@ -6,6 +6,7 @@ processes sees the same batches, padded to the same length, and a resumed run go
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -259,9 +260,15 @@ def pair_loader(
         sampler=sampler,
         num_workers=workers,
         pin_memory=pin_memory,
-        persistent_workers=False,
+        worker_init_fn=_leave_signals_to_the_main_process if workers else None,
         prefetch_factor=4 if workers else None,
     )
+
+
+def _leave_signals_to_the_main_process(worker: int) -> None:
+    """Ctrl-C and SLURM signal every process; a worker that died of it would break the step that is to be finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def to_pair_batch(
