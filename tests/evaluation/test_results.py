@@ -71,8 +71,9 @@ def test_selecting_one_row_of_several_is_refused() -> None:
         _results().one(task="retrieval")
 
 
-def test_tables_have_one_line_for_each_model() -> None:
+def test_retrieval_has_a_line_for_each_model_and_classification_one_for_each_label() -> None:
     titles = {table.title: [line.title for line in table.lines] for table in tables(_results())}
+    assert titles["Linear probe (frozen features): area under the ROC curve"] == ["Edema", "Fracture"]
     assert titles["Retrieval: film → report (50 queries)"] == ["chance", "ours"]
 
 

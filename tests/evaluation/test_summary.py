@@ -105,12 +105,13 @@ def test_retrieval_rows_pool_hits_over_folds_and_state_exact_chance() -> None:
 
 
 def test_a_split_without_a_shipped_protocol_scores_the_stores_labels() -> None:
-    assert protocol_for("mine", ["A", "B"]).labels == ("A", "B")
-    shipped = protocol_for("iu-rr-v1", ["Consolidation", "Edema", "Cardiomegaly", "Atelectasis", "Pleural Effusion"])
+    assert protocol_for("mine", ["A", "B"], np.array([[0, 0], [1, 0]], np.float32)).labels == ("A",)
+    names = ["Consolidation", "Edema", "Cardiomegaly", "Atelectasis", "Pleural Effusion"]
+    shipped = protocol_for("iu-rr-v1", names, np.zeros((2, 5), np.float32))
     assert len(shipped.labels) == 5
     assert len(shipped.common_labels) == 3
 
 
 def test_a_store_without_the_protocols_labels_is_told_which() -> None:
     with pytest.raises(ConfigError, match="scores Atelectasis"):
-        protocol_for("iu-rr-v1", ["A"])
+        protocol_for("iu-rr-v1", ["A"], np.zeros((2, 1), np.float32))

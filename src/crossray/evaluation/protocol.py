@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from crossray.data.study import View
@@ -58,15 +60,18 @@ class EvaluationConfig(Settings):
     batch_size: int = Field(default=64, ge=1)
 
 
-def protocol_for(split_protocol: str, label_names: Sequence[str]) -> Protocol:
-    """The protocol of a split: the shipped one of that name, else one over the store's own labels.
+def protocol_for(split_protocol: str, label_names: Sequence[str], labels: NDArray[np.float32]) -> Protocol:
+    """The protocol of a split: the shipped one of that name, else one over the store's labels that have both classes.
 
     Raises:
         ConfigError: the store lacks a label that the protocol scores.
     """
     shipped = files("crossray.evaluation") / "protocols" / f"{split_protocol}.yaml"
     if not shipped.is_file():
-        return Protocol(id=split_protocol, labels=tuple(label_names))
+        both = [(column > 0.5).any() and (column <= 0.5).any() for column in labels.T]
+        return Protocol(
+            id=split_protocol, labels=tuple(name for name, is_both in zip(label_names, both, strict=True) if is_both)
+        )
     with as_file(shipped) as file:
         protocol = build_settings(Protocol, read_yaml(file), file=file.name)
     missing = [label for label in protocol.labels if label not in label_names]

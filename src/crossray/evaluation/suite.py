@@ -77,7 +77,7 @@ def open_evaluation(
     runs = tuple(find_runs(paths, checkpoint))
     opened = Store.open(store or runs[0].store)
     list_ = read_split(split or runs[0].split)
-    protocol = protocol_for(list_.protocol, opened.label_names)
+    protocol = protocol_for(list_.protocol, opened.label_names, opened.labels)
     if protocol_changes:
         protocol = build_settings(Protocol, protocol.model_dump() | dict(protocol_changes))
     return Evaluation(runs, opened, list_, protocol, config)

@@ -1,4 +1,4 @@
-"""Result rows laid out as tables: models down, targets across. The Markdown file and the HTML report share them."""
+"""Result rows laid out as tables. The Markdown file and the HTML report share them."""
 
 from __future__ import annotations
 
@@ -29,36 +29,39 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class TableLine:
-    """One line: what was evaluated, its kind (model, floor, chance, difference), its numbers."""
+class Head:
+    """The head of a line or a column: its title, a note below it, and the kind of what was evaluated (or empty)."""
 
     title: str
-    kind: str
-    cells: tuple[Cell, ...]
+    note: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; ``columns`` are titles, ``column_notes`` stand below them (n and n⁺)."""
+    """A table with its caption; ``cells[line][column]``. ``main`` tables come first, others may be folded away."""
 
     task: str
     title: str
-    columns: tuple[str, ...]
-    column_notes: tuple[str, ...]
-    lines: tuple[TableLine, ...]
+    main: bool
+    columns: tuple[Head, ...]
+    lines: tuple[Head, ...]
+    cells: tuple[tuple[Cell, ...], ...]
 
 
 def tables(results: Results) -> list[Table]:
-    """Every table of the results, in a fixed order: one for each task and metric (retrieval: each direction)."""
+    """Every table of the results, task by task.
+
+    Retrieval has one for each direction, models down and metrics across; classification one for each metric, labels
+    down and models across.
+    """
     found = []
     for task in TASK_TITLES:
         rows = results.select(task=task)
-        if task == "retrieval":
-            for direction in dict.fromkeys(row.target for row in rows):
-                found.append(_retrieval_table(direction, [row for row in rows if row.target == direction]))
-            continue
-        for metric in dict.fromkeys(row.metric for row in rows):
-            found.append(_classification_table(task, metric, [row for row in rows if row.metric == metric]))
+        across = "target" if task == "retrieval" else "metric"
+        for place, value in enumerate(dict.fromkeys(getattr(row, across) for row in rows)):
+            part = [row for row in rows if getattr(row, across) == value]
+            found.append(_retrieval_table(value, part, place < 2) if task == "retrieval" else _label_table(value, part))
     return found
 
 
@@ -96,31 +99,51 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def _classification_table(task: str, metric: str, rows: Sequence[Row]) -> Table:
+def _label_table(metric: str, rows: Sequence[Row]) -> Table:
     targets = list(dict.fromkeys(row.target for row in rows))
-    counts = {row.target: row for row in rows if row.positives is not None}
-    notes = [f"n⁺ {counts[t].positives} of {counts[t].n}" if t in counts else "" for t in targets]
-    title = f"{TASK_TITLES[task]}: {_METRIC_NOTES.get(metric, metric)}"
-    return Table(task, title, tuple(targets), tuple(notes), _lines(rows, "target", targets))
+    counts = {row.target: f"n⁺ {row.positives} of {row.n}" for row in rows if row.positives is not None}
+    models = _models(rows)
+    task = rows[0].task
+    return Table(
+        task=task,
+        title=f"{TASK_TITLES[task]}: {_METRIC_NOTES.get(metric, metric)}",
+        main=metric == "AUROC",
+        columns=tuple(models.values()),
+        lines=tuple(Head(target, counts.get(target, "")) for target in targets),
+        cells=tuple(tuple(_find(rows, model, target=target) for model in models) for target in targets),
+    )
 
 
-def _retrieval_table(direction: str, rows: Sequence[Row]) -> Table:
+def _retrieval_table(direction: str, rows: Sequence[Row], main: bool) -> Table:
     metrics = list(dict.fromkeys(row.metric for row in rows))
     queries = next((row.n for row in rows if row.n is not None), None)
-    columns = tuple(f"{metric}, %" if metric.startswith("R@") else metric for metric in metrics)
-    title = f"{TASK_TITLES['retrieval']}: {direction}" + (f" ({queries} queries)" if queries else "")
-    return Table("retrieval", title, columns, ("",) * len(metrics), _lines(rows, "metric", metrics))
+    models = _models(rows)
+    return Table(
+        task="retrieval",
+        title=f"{TASK_TITLES['retrieval']}: {direction}" + (f" ({queries} queries)" if queries else ""),
+        main=main,
+        columns=tuple(Head(f"{metric}, %" if metric.startswith("R@") else metric) for metric in metrics),
+        lines=tuple(models.values()),
+        cells=tuple(tuple(_find(rows, model, metric=metric) for metric in metrics) for model in models),
+    )
 
 
-def _lines(rows: Sequence[Row], across: str, columns: Sequence[str]) -> tuple[TableLine, ...]:
-    lines = []
-    for key in dict.fromkeys((row.model, row.variant) for row in rows):
-        own = [row for row in rows if (row.model, row.variant) == key]
-        by_column = {getattr(row, across): row for row in own}
-        cells = tuple(_cell(by_column[column]) if column in by_column else Cell("") for column in columns)
-        title = f"{key[0]} ({key[1]})" if key[1] else key[0]
-        lines.append(TableLine(title, own[0].kind, cells))
-    return tuple(lines)
+def _models(rows: Sequence[Row]) -> dict[tuple[str, str], Head]:
+    """What was evaluated, in order: (model, variant) → how it is called. A variant goes by its own name."""
+    heads = {}
+    for row in rows:
+        variant = row.kind == "variant"
+        heads[row.model, row.variant] = Head(
+            row.variant if variant else row.model, "" if variant else row.variant, row.kind
+        )
+    return heads
+
+
+def _find(rows: Sequence[Row], model: tuple[str, str], **conditions: str) -> Cell:
+    for row in rows:
+        if (row.model, row.variant) == model and all(getattr(row, k) == value for k, value in conditions.items()):
+            return _cell(row)
+    return Cell("")
 
 
 def _cell(row: Row) -> Cell:
@@ -131,12 +154,16 @@ def _cell(row: Row) -> Cell:
 
 
 def _markdown_table(table: Table) -> list[str]:
-    heads = [f"{c} ({n})" if n else c for c, n in zip(table.columns, table.column_notes, strict=True)]
+    heads = [_one_line(column) for column in table.columns]
     lines = ["| | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
-    for line in table.lines:
-        cells = [f"{cell.text} [{cell.detail}]" if cell.detail else cell.text for cell in line.cells]
-        lines.append(f"| {line.title} | " + " | ".join(cells) + " |")
+    for head, cells in zip(table.lines, table.cells, strict=True):
+        written = [f"{cell.text} [{cell.detail}]" if cell.detail else cell.text for cell in cells]
+        lines.append(f"| {_one_line(head)} | " + " | ".join(written) + " |")
     return lines
+
+
+def _one_line(head: Head) -> str:
+    return f"{head.title} ({head.note})" if head.note else head.title
 
 
 def _pairs(content: dict[str, int] | dict[str, str]) -> str:

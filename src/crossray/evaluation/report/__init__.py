@@ -74,7 +74,9 @@ def _neighbours(fold: FoldEvaluation) -> list[Neighbours]:
     cell = fold.retrieval()[fold.pretrained]
     test = fold.cohort.test
     ranks = fold_ranks(fold.run.fold, cell)["image_to_unique_text"]
-    return nearest_reports(fold.store, test, fold.protocol.labels, cell, ranks, drawn_rows(test, FILMS_SHOWN))
+    return nearest_reports(
+        fold.store, test, fold.protocol.labels, cell, ranks, drawn_rows(test, fold.protocol.labels, FILMS_SHOWN)
+    )
 
 
 def _grounded(fold: FoldEvaluation) -> list[GroundedFilm]:
@@ -82,7 +84,7 @@ def _grounded(fold: FoldEvaluation) -> list[GroundedFilm]:
     if not isinstance(model.method, GroundsWords):
         return []
     test = fold.cohort.test
-    return grounded_films(model, fold.store, test, drawn_rows(test, len(test)), GROUNDED_SHOWN)
+    return grounded_films(model, fold.store, test, drawn_rows(test, fold.protocol.labels, len(test)), GROUNDED_SHOWN)
 
 
 def _environment() -> jinja2.Environment:

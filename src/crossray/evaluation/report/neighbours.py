@@ -69,13 +69,14 @@ def nearest_reports(
     ]
 
 
-def drawn_rows(part: Part, count: int, seed: int = 0) -> NDArray[np.int64]:
+def drawn_rows(part: Part, label_names: tuple[str, ...], count: int, seed: int = 0) -> NDArray[np.int64]:
     """Rows drawn at random, two thirds of them with at least one labelled finding where there are so many.
 
     Drawn rather than picked: the report must not show the films on which the model happens to shine.
     """
     order = np.random.default_rng(seed).permutation(len(part))
-    positives = (part.labels > 0.5).sum(axis=1)[order]
+    findings = [name != "No Finding" for name in label_names]
+    positives = (part.labels[:, findings] > 0.5).sum(axis=1)[order]
     with_finding, without = order[positives > 0], order[positives == 0]
     first = with_finding[: max(count - len(without), (2 * count) // 3)]
     chosen: NDArray[np.int64] = np.concatenate([first, without[: count - len(first)]]).astype(np.int64)
