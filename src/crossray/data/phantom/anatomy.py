@@ -27,8 +27,8 @@ _RIGHT_EDGE = (0.09, 0.10, 0.10, 0.105, 0.11, 0.11, 0.11, 0.118, 0.135, 0.168, 0
 class Anatomy:
     """The build of one patient. Lengths in units of lung height, the rest as said.
 
-    ``stream`` is the number that the finer random detail (vessel trees, texture) is drawn from; ``heart`` is the
-    heart's size relative to the cage: below 1 the cardiothoracic ratio stays under a half.
+    ``stream`` is the number that the finer random detail (vessel trees, texture) is drawn from;
+    ``heart_ratio`` is the healthy heart's width over the cage's.
     """
 
     stream: int
@@ -37,7 +37,7 @@ class Anatomy:
     dome_right: float
     dome_left: float
     dome_curve: float
-    heart: float
+    heart_ratio: float
     heart_slant: float
     mediastinum: float
     knob: float
@@ -83,11 +83,16 @@ class Anatomy:
         square = lateral * lateral
         return top + self.dome_curve * square * (0.55 + 0.6 * square * lateral) + 0.09 * medial * medial
 
-    def silhouette(self, heart_scale: float = 1.0) -> tuple[Field, Field]:
-        """Edges of the heart and mediastinum ``(right, left)`` on the table of heights (both as x)."""
-        heart = self.heart * heart_scale * self.cage / 0.6
+    def silhouette(self, heart_ratio: float) -> tuple[Field, Field]:
+        """Edges of heart and mediastinum ``(right, left)`` on the table of heights (both as x).
+
+        The part that is the heart is widened until heart and cage stand in the given ratio.
+        """
         y = np.asarray(_SILHOUETTE_Y)
         base = 0.10
+        fixed = 2 * base * self.mediastinum + 0.45 * (max(_RIGHT_EDGE) - base)
+        growing = max(_LEFT_EDGE) - base + 0.55 * (max(_RIGHT_EDGE) - base)
+        heart = (2 * self.cage * heart_ratio - fixed) / growing
         grow = np.where(y >= 0.42, heart, np.where((y > 0.13) & (y < 0.35), self.knob, 1.0))
         slant = np.where(y > 0.5, self.heart_slant * (y - 0.5), 0.0)
         left = base * self.mediastinum + (np.asarray(_LEFT_EDGE) - base) * grow + slant * 0.1
@@ -118,7 +123,7 @@ def sample_anatomy(draws: Draws) -> Anatomy:
         dome_right=dome_right,
         dome_left=dome_right + between(0.0, 0.06),
         dome_curve=between(0.13, 0.24),
-        heart=between(0.78, 0.96),
+        heart_ratio=between(0.39, 0.48),
         heart_slant=between(-0.25, 0.25),
         mediastinum=between(0.88, 1.12),
         knob=between(0.6, 1.6),

@@ -87,7 +87,7 @@ def rib_tubes(anatomy: Anatomy, breaks: tuple[RibBreak, ...] = ()) -> Tubes:
     ahead = np.clip((_TURN - 1.45) / 0.7, 0, 1)
     radius = np.broadcast_to(anatomy.rib_radius * (1 + 0.22 * ahead), x.shape).copy()
     ends = np.clip((_TURN - 0.16) / 0.35, 0, 1) * np.clip((2.62 - _TURN) / 0.45, 0, 1)
-    weight = np.broadcast_to(anatomy.rib_density * 0.14 * (1 - 0.5 * ahead) * ends, x.shape).copy()
+    weight = np.broadcast_to(anatomy.rib_density * 0.155 * (1 - 0.5 * ahead) * ends, x.shape).copy()
     weight[[0, RIB_PAIRS]] *= 0.8
     for item in breaks:
         row = rib_row(item.side, item.rib)

@@ -63,8 +63,8 @@ class FilmFrame:
         """Lay ``amount`` (thickness times area in square pixels) at anatomical points, shared by four pixels."""
         column, row = self.to_pixels(x.ravel(), y.ravel())
         # One pixel of margin on every side takes what falls outside, so that no sample has to be picked out.
-        column = np.clip(column + 0.5, 0, self.width + 0.999)
-        row = np.clip(row + 0.5, 0, self.height + 0.999)
+        column = np.clip(column + 0.5, 0, self.width + 1)
+        row = np.clip(row + 0.5, 0, self.height + 1)
         left, top = column.astype(np.int32), row.astype(np.int32)
         right_share, bottom_share = column - left, row - top
         pitch = self.width + 2
@@ -127,7 +127,7 @@ def _across(offset: Field, profile: Profile) -> Field:
     if profile == "solid":
         return solid
     inner = np.sqrt(np.clip(0.78**2 - offset**2, 0, None))
-    return solid - 0.62 * inner
+    return solid - 0.72 * inner
 
 
 def _refine(tubes: Tubes, scale: float) -> tuple[Field, Field, Field, Field]:

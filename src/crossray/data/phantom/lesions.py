@@ -26,13 +26,13 @@ def draw(finding: Finding, side: int, scene: Scene) -> Effect:
     return _DRAWERS[finding.kind](finding, side, scene)
 
 
-def heart_scale(findings: tuple[Finding, ...], anatomy: Anatomy) -> float:
-    """How much the heart is enlarged: 1 without cardiomegaly, else up to a size that no healthy heart has."""
+def heart_ratio(findings: tuple[Finding, ...], anatomy: Anatomy) -> float:
+    """The width of the heart over that of the cage: a healthy one is under a half, an enlarged one over."""
     grown = [f for f in findings if f.kind == "cardiomegaly"]
     if not grown:
-        return 1.0
-    excess = (0.22, 0.42, 0.62)[grade(grown[0].size)] + 0.08 * grown[0].shape[0]
-    return float(1.0 + excess * min(grown[0].contrast, 1.0) ** 0.4) / anatomy.heart
+        return anatomy.heart_ratio
+    excess = (0.035, 0.085, 0.140)[grade(grown[0].size)] * min(grown[0].contrast, 1.0) ** 0.4
+    return float(0.51 + excess + 0.02 * grown[0].shape[0])
 
 
 def rib_break(finding: Finding, side: int) -> bones.RibBreak:

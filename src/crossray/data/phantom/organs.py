@@ -48,10 +48,10 @@ def lungs(anatomy: Anatomy, frame: FilmFrame) -> Lungs:
     return Lungs(inside, depth, wall, above)
 
 
-def heart_thickness(anatomy: Anatomy, frame: FilmFrame, heart_scale: float) -> tuple[Field, Field]:
+def heart_thickness(anatomy: Anatomy, frame: FilmFrame, heart_ratio: float) -> tuple[Field, Field]:
     """``(thickness, heart)``: soft tissue of heart and mediastinum; 1 inside the heart's own outline."""
     x, y = frame.grid
-    right_table, left_table = anatomy.silhouette(heart_scale)
+    right_table, left_table = anatomy.silhouette(heart_ratio)
     right, left = at_heights(right_table, y), at_heights(left_table, y)
     across = (2 * x - right - left) / (left - right)
     chord = np.sqrt(np.clip(1 - across * across * np.abs(across), 0, None))
@@ -187,7 +187,7 @@ def bubble_field(anatomy: Anatomy, frame: FilmFrame) -> Field:
     x, y = (values[window] for values in frame.grid)
     u = (x - anatomy.bubble_x) / (size * (1.0 + 0.6 * anatomy.arms))
     v = (y - anatomy.dome(x) - 0.045 - size * 0.6) / (size * 0.7)
-    v = np.where(v > 0, v * (1.2 + anatomy.heart), v) + 0.12 * np.sin(3 * u + 9 * anatomy.bubble)
+    v = np.where(v > 0, v * (1.7 + 0.5 * anatomy.arms), v) + 0.12 * np.sin(3 * u + 9 * anatomy.bubble)
     total[window] = np.sqrt(np.clip(1 - u * u - v * v, 0, None)) * (1.9 * size)
     return total
 

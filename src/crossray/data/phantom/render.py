@@ -15,7 +15,7 @@ from crossray.data.phantom.devices import distractor_layer
 from crossray.data.phantom.effect import Effect, Mask
 from crossray.data.phantom.film import FilmStyle, expose, frame_film
 from crossray.data.phantom.frame import Field, FilmFrame
-from crossray.data.phantom.lesions import draw, heart_scale, rib_break
+from crossray.data.phantom.lesions import draw, heart_ratio, rib_break
 from crossray.data.phantom.scene import Scene
 
 
@@ -35,7 +35,7 @@ class FilmPlan:
 
     def scene(self) -> Scene:
         """The patient in front of the film."""
-        return Scene(self.anatomy, self.frame, heart_scale(self.case.findings, self.anatomy))
+        return Scene(self.anatomy, self.frame, heart_ratio(self.case.findings, self.anatomy))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Scene:
 
     anatomy: Anatomy
     frame: FilmFrame
-    heart_scale: float = 1.0
+    heart_ratio: float
 
     @cached_property
     def body(self) -> Field:
@@ -34,7 +34,7 @@ class Scene:
 
     @cached_property
     def _heart(self) -> tuple[Field, Field]:
-        return organs.heart_thickness(self.anatomy, self.frame, self.heart_scale)
+        return organs.heart_thickness(self.anatomy, self.frame, self.heart_ratio)
 
     @property
     def heart_outline(self) -> Field:
@@ -58,6 +58,6 @@ class Scene:
 
     def heart_edge(self, side: int, y: float) -> float:
         """Distance from the midline of the heart's or mediastinum's edge at a height, on one side."""
-        right, left = self.anatomy.silhouette(self.heart_scale)
+        right, left = self.anatomy.silhouette(self.heart_ratio)
         edge = right if side < 0 else left
         return side * float(at_heights(edge, np.asarray(y)))
