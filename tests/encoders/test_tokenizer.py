@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from crossray.data.study import Span
+from crossray.data.text import SelectedText
+from crossray.encoders.text import TextEncoderConfig
+from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
+from crossray.errors import CheckpointError, ConfigError
+
+CORPUS = ["The heart is enlarged.", "No effusion; atelectasis of the left base.", "Heart size 3.5 cm, normal."] * 4
+
+LEARN = """
+from tests.encoders.test_tokenizer import _hash, learn
+print(_hash(learn()))
+"""
+
+
+def learn() -> ReportTokenizer:
+    return ReportTokenizer.learn(["pneumothorax atelectasis effusion cardiomegaly", "cardiac effusive thorax"] * 5, 120)
+
+
+def _hash(tokenizer: ReportTokenizer) -> str:
+    return hashlib.sha256(tokenizer._tokenizer.to_str().encode()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ReportTokenizer:
+    return ReportTokenizer.learn(CORPUS, 200, max_tokens=20)
+
+
+def test_the_same_corpus_gives_the_same_vocabulary_in_every_process() -> None:
+    command = [sys.executable, "-c", LEARN]
+    there = subprocess.run(command, capture_output=True, check=True, text=True, cwd=Path(__file__).parents[2]).stdout
+    assert there.strip() == _hash(learn())
+
+
+def test_pieces_of_a_word_share_its_id_and_words_are_counted_in_order(tokenizer: ReportTokenizer) -> None:
+    (report,) = tokenizer.encode(["Atelectasis, cardiobase heart"])
+    words = report.word_ids
+    assert words[0] == words[-1] == -1
+    inner = words[1:-1]
+    assert sorted(set(inner.tolist())) == [0, 1, 2]
+    assert (np.diff(inner) >= 0).all()
+    assert (inner == 1).sum() > 1, "a word unseen in the corpus is split"
+
+
+def test_a_word_of_unknown_letters_is_one_unknown_word(tokenizer: ReportTokenizer) -> None:
+    (report,) = tokenizer.encode(["heart жук base"])
+    assert report.input_ids[2] == tokenizer.unknown_id
+    assert report.word_ids.tolist() == [-1, 0, 1, 2, -1]
+
+
+def test_punctuation_is_dropped_or_kept_as_words() -> None:
+    text = "No effusion; heart 3.5 cm."
+    dropped = ReportTokenizer.learn(CORPUS, 200)
+    kept = ReportTokenizer.learn(CORPUS, 200, punctuation="keep")
+    assert dropped.words(text) == ("No", "effusion", "heart", "3", "5", "cm")
+    assert kept.words(text) == ("No", "effusion", ";", "heart", "3", ".", "5", "cm", ".")
+
+
+def test_sentence_ids_follow_the_spans(tokenizer: ReportTokenizer) -> None:
+    text = "The heart is enlarged. No effusion."
+    selected = SelectedText(text, (Span(0, 22), Span(23, 35)))
+    (report,) = tokenizer.encode([selected])
+    by_word = dict(zip(report.word_ids.tolist(), report.sentence_ids.tolist(), strict=True))
+    assert [by_word[word] for word in range(6)] == [0, 0, 0, 0, 1, 1]
+    assert report.sentence_ids[0] == report.sentence_ids[-1] == -1
+
+
+def test_words_outside_every_sentence_belong_to_none(tokenizer: ReportTokenizer) -> None:
+    (report,) = tokenizer.encode([SelectedText("The heart is enlarged.", (Span(4, 9),))])
+    by_word = dict(zip(report.word_ids.tolist(), report.sentence_ids.tolist(), strict=True))
+    assert [by_word[word] for word in range(4)] == [-1, 0, -1, -1]
+
+
+def test_an_empty_text_is_cls_and_sep(tokenizer: ReportTokenizer) -> None:
+    for empty in ("", SelectedText("", ())):
+        (report,) = tokenizer.encode([empty])
+        assert report.word_ids.tolist() == [-1, -1]
+        assert report.sentence_ids.tolist() == [-1, -1]
+    assert tokenizer.words("") == ()
+
+
+def test_a_report_of_ten_thousand_words_is_cut_off_and_closed(tokenizer: ReportTokenizer) -> None:
+    (report,) = tokenizer.encode(["heart base " * 5000])
+    assert len(report.input_ids) == tokenizer.max_tokens
+    assert report.word_ids[-1] == -1
+    assert len(tokenizer.words("heart base " * 5000)) == tokenizer.max_tokens - 2
+
+
+def test_collate_pads_with_nothing_real(tokenizer: ReportTokenizer) -> None:
+    batch = tokenizer.collate(tokenizer.encode(["heart", "No effusion of the left base", ""]), length=12)
+    assert batch.input_ids.shape == (3, 12)
+    assert batch.attention_mask.sum(1).tolist() == [3, 8, 2]
+    assert (batch.input_ids[~batch.attention_mask] == tokenizer.pad_id).all()
+    assert (batch.word_ids[~batch.attention_mask] == -1).all()
+    assert (batch.sentence_ids[~batch.attention_mask] == -1).all()
+    assert tokenizer.collate(tokenizer.encode(["heart"])).input_ids.dtype == torch.int64
+
+
+def test_collate_refuses_a_report_that_does_not_fit(tokenizer: ReportTokenizer) -> None:
+    with pytest.raises(ConfigError, match="8 tokens does not fit into 5"):
+        tokenizer.collate(tokenizer.encode(["No effusion of the left base"]), length=5)
+
+
+def test_a_saved_tokenizer_reads_the_same(tokenizer: ReportTokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "tokenizer")
+    again = ReportTokenizer.load(tmp_path / "tokenizer")
+    text = ["Atelectasis of an unseen cardiobase; heart 3.5 cm."]
+    assert again.encode(text)[0].input_ids.tolist() == tokenizer.encode(text)[0].input_ids.tolist()
+    assert (again.max_tokens, again.vocabulary_size) == (tokenizer.max_tokens, tokenizer.vocabulary_size)
+
+
+@pytest.mark.parametrize("content", [None, "", '{"version": "1.0"', "{}"])
+def test_a_missing_or_damaged_tokenizer_is_explained(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json.*cannot be read"):
+        ReportTokenizer.load(tmp_path)
+
+
+def test_a_vocabulary_too_small_for_the_letters_is_refused() -> None:
+    with pytest.raises(ConfigError, match="letters alone"):
+        ReportTokenizer.learn(CORPUS, 20)
+    with pytest.raises(ConfigError, match="no word"):
+        ReportTokenizer.learn(["", " . "], 200)
+
+
+def test_a_folder_with_a_tokenizer_or_a_word_list_is_read(tokenizer: ReportTokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "new")
+    words = sorted(
+        (id_, token) for token, id_ in Tokenizer.from_file(str(tmp_path / "new/tokenizer.json")).get_vocab().items()
+    )
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "vocab.txt").write_text("\n".join(token for _, token in words))
+    (tmp_path / "old" / "config.json").write_text('{"model_type": "bert"}')
+    text = ["Atelectasis of the cardiobase; heart."]
+    wanted = tokenizer.encode(text)[0].input_ids.tolist()
+    for name in ("new", "old"):
+        config = TextEncoderConfig(pretrained=str(tmp_path / name), max_tokens=20)
+        assert build_tokenizer(config, []).encode(text)[0].input_ids.tolist() == wanted
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder"):
+        ReportTokenizer.from_pretrained(str(tmp_path / "nothing"))

@@ -1,0 +1,126 @@
+"""What holds for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from crossray.methods.base import Method, PairFeatures, SingleProcess
+from crossray.methods.build import MethodConfig
+from crossray.methods.convirt import ConVirtConfig
+from crossray.methods.global_local import GlobalLocalConfig
+
+from ..small_model import IMAGE, TEXT, pair_batch, reports, small_method, values
+
+CONFIGS = [ConVirtConfig(), GlobalLocalConfig(), GlobalLocalConfig(preset="reference", include_sep=True)]
+
+
+class CountOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Counts every operation that reaches the backend."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def counting() -> CountOperations:
+    make: Any = CountOperations
+    counter: CountOperations = make()
+    return counter
+
+
+def step(model: Method, features: PairFeatures) -> int:
+    """Operations of the losses and their backward pass."""
+    leaves = {n: v.detach().requires_grad_(v.is_floating_point()) for n, v in features.items()}
+    counter = counting()
+    with counter:
+        total = model.losses(leaves, SingleProcess()).total
+        torch.autograd.grad(total, [leaf for leaf in leaves.values() if leaf.requires_grad])
+    return counter.count
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+def test_the_number_of_operations_does_not_grow_with_the_batch(config: MethodConfig) -> None:
+    model = small_method(config).eval()
+    counts = []
+    for size in (8, 32):
+        batch = pair_batch(reports(size))
+        encoding = counting()
+        with torch.no_grad(), encoding:
+            features = model.encode(batch)
+        counts.append((encoding.count, step(model, features)))
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+def test_pieces_of_a_batch_join_to_the_whole(config: MethodConfig) -> None:
+    model = small_method(config, image=IMAGE.model_copy(update={"batch_norm": "frozen"})).eval()
+    batch = pair_batch(reports(7))
+    with torch.no_grad():
+        whole = model.encode(batch)
+        pieces = [model.encode(piece) for piece in batch.micro_batches(3)]
+    joined: dict[str, Tensor] = {name: torch.cat([piece[name] for piece in pieces]) for name in whole}
+    for name, value in whole.items():
+        torch.testing.assert_close(joined[name], value, atol=1e-4, rtol=1e-4)
+    wanted = values(model.losses(whole, SingleProcess()))
+    assert values(model.losses(joined, SingleProcess())) == pytest.approx(wanted, abs=1e-3)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+def test_a_batch_of_one_has_a_finite_loss(config: MethodConfig) -> None:
+    model = small_method(config).eval()
+    with torch.no_grad():
+        losses = model.losses(model.encode(pair_batch(reports(1))), SingleProcess())
+    assert values(losses) == pytest.approx(dict.fromkeys(losses.terms, 0.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+def test_double_precision_goes_all_the_way(config: MethodConfig) -> None:
+    model = small_method(config).eval().double()
+    batch = pair_batch(reports(3))
+    features = model.encode(replace(batch, pixels=batch.pixels.double()))
+    assert model.losses(features, SingleProcess()).total.dtype == torch.float64
+
+
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.name)
+def test_check_14_eight_pairs_are_learned_by_heart(config: MethodConfig) -> None:
+    model = small_method(config, text=TEXT.model_copy(update={"dropout": 0.0})).train()
+    batch = replace(pair_batch(reports(8)), pixels=films_with_a_block_each(8))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        total = model.losses(model.encode(batch), SingleProcess()).total
+        torch.autograd.backward(total)
+        optimizer.step()
+    assert total.item() < 0.05
+    model.eval()
+    with torch.no_grad():
+        images, texts = model.embed_images(batch.pixels), model.embed_texts(batch.tokens)
+        scores = model.similarity(images, texts, purpose="retrieval").global_scores
+    assert scores.argmax(1).tolist() == list(range(8)), "R@1 = 1 from films to reports"
+    assert scores.argmax(0).tolist() == list(range(8)), "R@1 = 1 from reports to films"
+
+
+def films_with_a_block_each(count: int) -> Tensor:
+    """Dark films of 32 pixels, each with a bright block in a place of its own."""
+    pixels = torch.full((count, 1, 32, 32), -1.0)
+    for k in range(count):
+        pixels[k, 0, 16 * (k // 4) : 16 * (k // 4) + 16, 8 * (k % 4) : 8 * (k % 4) + 8] = 1.0
+    return pixels
+
+
+def test_the_configuration_is_chosen_by_name() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(MethodConfig)
+    assert isinstance(adapter.validate_python({"name": "convirt"}), ConVirtConfig)
+    assert adapter.validate_python({"name": "global_local", "preset": "reference"}).positives == "identity"
