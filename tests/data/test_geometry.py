@@ -47,18 +47,21 @@ def square_on(film: tuple[int, int, int, int]) -> Box:
 
 
 @given(geometries, points)
+@settings(deadline=None)
 def test_points_return_from_the_prepared_square(geometry: FilmGeometry, xy: list[tuple[float, float]]) -> None:
     there = np.array(xy)
     np.testing.assert_allclose(geometry.to_original(geometry.to_prepared(there)), there, rtol=1e-9, atol=1e-6)
 
 
 @given(geometries, points)
+@settings(deadline=None)
 def test_points_return_from_the_file(geometry: FilmGeometry, xy: list[tuple[float, float]]) -> None:
     there = np.array(xy)
     np.testing.assert_allclose(geometry.file_to_original(geometry.original_to_file(there)), there, rtol=1e-9, atol=1e-6)
 
 
 @given(geometries)
+@settings(deadline=None)
 def test_the_film_fills_the_content_box_exactly(geometry: FilmGeometry) -> None:
     x0, y0, x1, y1 = geometry.content_box()
     corners = np.array([[0.0, 0.0], [geometry.original_width, geometry.original_height]])
@@ -69,6 +72,7 @@ def test_the_film_fills_the_content_box_exactly(geometry: FilmGeometry) -> None:
 
 
 @given(geometries)
+@settings(deadline=None)
 def test_boxes_return_and_keep_their_label(geometry: FilmGeometry) -> None:
     box = Box("nodule", 1.0, 2.0, 30.0, 50.0)
     (back,) = geometry.boxes_to_original(geometry.boxes_to_prepared([box]))

@@ -146,7 +146,7 @@ def _column(table: Table, name: str) -> str:
     raise DataError(
         f"the column '{name}' is missing. The columns are: {', '.join(table.columns) or 'none'}.",
         file=table.path,
-        remedy=f"Is it '{nearest}'? Then rename it." if nearest else f"Add it, or name another one (not '{name}').",
+        remedy=f"Is it '{nearest}'? Then rename it." if nearest else "Add it, or choose by --key or --report-column.",
     )
 
 
