@@ -1,0 +1,61 @@
+"""Parts of the report: heat maps land where they belong, phrases are found, figures read damaged logs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from crossray.data.geometry import CropWindow, prepare_film
+from crossray.data.study import Box
+from crossray.evaluation.report.figures import learning_curves, read_curves
+from crossray.evaluation.report.grounding import find_words
+from crossray.evaluation.report.pictures import film_picture, heat_on_content, heat_picture
+
+
+def test_a_picture_has_the_films_true_shape_and_boxes_in_per_cent() -> None:
+    prepared, geometry = prepare_film(np.full((50, 100), 90, np.uint8), 40)
+    picture = film_picture(prepared, geometry, [Box("x", 25.0, 0.0, 75.0, 25.0)])
+    assert (picture.width, picture.height) == (40, 20)
+    box = picture.boxes[0]
+    assert (box.left, box.top, box.width, box.height) == (25.0, 0.0, 50.0, 50.0)
+    decoded = Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1])))
+    assert decoded.size == (40, 20)
+
+
+def test_heat_lands_on_its_region_through_padding_and_crop() -> None:
+    prepared, geometry = prepare_film(np.full((40, 80), 90, np.uint8), 80)
+    heat = np.zeros((4, 4))
+    heat[1, 3] = 1.0
+    # The model saw the window from (8, 8) to (72, 72); film rows are 20..60 of the square.
+    window = CropWindow(8.0, 8.0, 64.0)
+    full = heat_on_content(heat, geometry, window)
+    row, column = np.unravel_index(np.argmax(full), full.shape)
+    assert abs(row + 20 - (8 + 1.5 * 16)) <= 8
+    assert abs(column - (8 + 3.5 * 16)) <= 8
+    shown = heat_picture(prepared, geometry, heat, window)
+    assert (shown.width, shown.height) == (80, 40)
+
+
+def test_phrases_are_found_whatever_their_case() -> None:
+    words = ["There", "is", "a", "Small", "left", "effusion", "."]
+    assert find_words(words, ["small", "Left", "effusion"]) == (3, 4, 5)
+    assert find_words(words, ["right"]) is None
+    assert find_words(words, []) is None
+
+
+def test_curves_survive_a_line_cut_short_and_an_empty_log(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_text(
+        '{"kind": "train", "step": 1, "epoch": 1, "loss": 3.0}\n'
+        '{"kind": "validation", "step": 2, "epoch": 1, "loss": 2.5, "recall_mean": 0.1}\n'
+        '{"kind": "train", "step": 3, "epo'
+    )
+    curves = read_curves("0", log)
+    assert curves.train["loss"] == [(0.5, 3.0)]
+    drawing = learning_curves([curves, read_curves("1", tmp_path / "absent.jsonl")])
+    assert drawing.startswith("<svg")
+    assert "var(--series-1)" in drawing
