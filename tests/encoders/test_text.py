@@ -146,11 +146,12 @@ def test_attention_runs_through_sdpa() -> None:
 
 
 def test_a_pretrained_folder_gives_its_architecture_and_weights(tmp_path: Path) -> None:
-    source = encoder()
+    source = encoder(activation="relu", layer_norm_eps=0.1, token_types=3)
     source.bert.save_pretrained(tmp_path)
     config = TextEncoderConfig(pretrained=str(tmp_path), max_tokens=24)
     resolved = resolve_text_encoder(config)
     assert (resolved.layers, resolved.width, resolved.heads, resolved.max_positions) == (2, 16, 2, 24)
+    assert (resolved.activation, resolved.layer_norm_eps, resolved.token_types) == ("relu", 0.1, 3)
     loaded = TextEncoder(config, small_tokenizer().vocabulary_size).eval()
     torch.testing.assert_close(loaded(tokens()).words, source(tokens()).words)
     # A run keeps the resolved configuration: it must not need the folder again.

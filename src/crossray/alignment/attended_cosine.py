@@ -7,7 +7,7 @@ For region vectors v_r of a film and the words e_w of a report (`global_local` s
 
 Neither c nor anything of size N x P x D is needed: c . e = sum_r a_r s_r with s already there, and |c|^2 = a^T G a
 with the Gram matrix G = V V^T of the film. The backward pass recomputes its chunk, so between forward and
-backward only the inputs are kept. While a chunk of p words is worked on, about six tensors of ``p * N * R`` numbers
+backward only the inputs are kept. While a chunk of p words is worked on, about eight tensors of ``p * N * R`` numbers
 exist; ``p * N * R`` is at most ``chunk_elements``, or one report's words where those alone are more.
 """
 

@@ -14,7 +14,26 @@ if TYPE_CHECKING:
     from crossray.encoders.text import TextEncoderConfig
 
 _FIELD = "text_encoder.pretrained"
-_SMALL = {"layers": 4, "width": 256, "heads": 4}
+
+# Our names of what makes the architecture, and transformers' names.
+_ARCHITECTURE = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+    "token_types": "type_vocab_size",
+    "activation": "hidden_act",
+    "layer_norm_eps": "layer_norm_eps",
+}
+_SMALL: dict[str, Any] = {
+    "layers": 4,
+    "width": 256,
+    "heads": 4,
+    "token_types": 2,
+    "activation": "gelu",
+    "layer_norm_eps": 1e-12,
+}
 
 
 def pretrained_source(pretrained: str) -> str:
@@ -45,14 +64,14 @@ def resolve_text_encoder(config: TextEncoderConfig) -> TextEncoderConfig:
         ConfigError: the pretrained model cannot be read, is no BERT, or has other sizes than the configuration says.
     """
     if config.pretrained == "none":
-        sizes = {name: getattr(config, name) or value for name, value in _SMALL.items()}
-        sizes["intermediate"] = config.intermediate or 4 * sizes["width"]
-        sizes["max_positions"] = config.max_positions or config.max_tokens
-    elif all(getattr(config, name) for name in (*_SMALL, "intermediate", "max_positions")):
-        return config
+        width = config.width or _SMALL["width"]
+        defaults = {**_SMALL, "intermediate": 4 * width, "max_positions": config.max_tokens}
+        chosen = {name: getattr(config, name) or defaults[name] for name in _ARCHITECTURE}
+    elif all(getattr(config, name) for name in _ARCHITECTURE):
+        chosen = {}
     else:
-        sizes = _pretrained_sizes(config)
-    resolved = config.model_copy(update=sizes)
+        chosen = _pretrained_architecture(config)
+    resolved = config.model_copy(update=chosen)
     _check_sizes(resolved)
     return resolved
 
@@ -73,14 +92,10 @@ def create_bert(
     build: Any = BertConfig
     architecture = build(
         vocab_size=vocabulary_size,
-        hidden_size=resolved.width,
-        num_hidden_layers=resolved.layers,
-        num_attention_heads=resolved.heads,
-        intermediate_size=resolved.intermediate,
-        max_position_embeddings=resolved.max_positions,
         hidden_dropout_prob=resolved.dropout,
         attention_probs_dropout_prob=resolved.dropout,
         attn_implementation="sdpa",
+        **{theirs: getattr(resolved, ours) for ours, theirs in _ARCHITECTURE.items()},
     )
     return BertModel(architecture, add_pooling_layer=False), resolved
 
@@ -106,24 +121,18 @@ def _load_pretrained(config: TextEncoderConfig, vocabulary_size: int) -> Any:
     return model
 
 
-def _pretrained_sizes(config: TextEncoderConfig) -> dict[str, int]:
+def _pretrained_architecture(config: TextEncoderConfig) -> dict[str, Any]:
     from transformers import AutoConfig
 
     found = _from_hub(AutoConfig, config.pretrained)
     if found.model_type != "bert":
         raise ConfigError(f"'{config.pretrained}' is a {found.model_type} model, not a BERT.", field=_FIELD)
-    sizes = {
-        "layers": found.num_hidden_layers,
-        "width": found.hidden_size,
-        "heads": found.num_attention_heads,
-        "intermediate": found.intermediate_size,
-        "max_positions": found.max_position_embeddings,
-    }
-    for name, size in sizes.items():
+    chosen = {ours: getattr(found, theirs) for ours, theirs in _ARCHITECTURE.items()}
+    for name, value in chosen.items():
         asked = getattr(config, name)
-        if asked is not None and asked != size and not (name == "layers" and asked < size):
-            raise ConfigError(f"'{config.pretrained}' has {name} {size}, not {asked}.", field=f"text_encoder.{name}")
-    return sizes | {"layers": config.layers or sizes["layers"], "vocabulary_size": found.vocab_size}
+        if asked is not None and asked != value and not (name == "layers" and asked < value):
+            raise ConfigError(f"'{config.pretrained}' has {name} {value}, not {asked}.", field=f"text_encoder.{name}")
+    return chosen | {"layers": config.layers or chosen["layers"], "vocabulary_size": found.vocab_size}
 
 
 def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from crossray.alignment.masked import count_by_index, masked_max, masked_mean, sum_by_index
+from crossray.alignment.precision import full_precision
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import create_bert
 from crossray.encoders.features import TextFeatures
@@ -30,7 +31,7 @@ class TextEncoderConfig(Settings):
         max_tokens: tokens read of a report, [CLS] and [SEP] included; the rest is cut off.
         punctuation: ``drop`` reads runs of letters and digits only, as GLoRIA does; ``keep`` makes marks words.
         layers: depth; of a pretrained model, its first so many layers.
-        width, heads, intermediate, max_positions: the other sizes of the model.
+        width, heads, intermediate, max_positions, token_types, activation, layer_norm_eps: as BERT's configuration.
         dropout: of hidden states and attention.
         last_layers: hidden states of so many last layers are summed (GLoRIA: 4).
         merge_words: a word's vector is the sum of its pieces' vectors; off: every piece is a word.
@@ -49,6 +50,9 @@ class TextEncoderConfig(Settings):
     heads: int | None = Field(default=None, ge=1)
     intermediate: int | None = Field(default=None, ge=1)
     max_positions: int | None = Field(default=None, ge=3)
+    token_types: int | None = Field(default=None, ge=1)
+    activation: str | None = None
+    layer_norm_eps: float | None = Field(default=None, gt=0.0)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     last_layers: int = Field(default=1, ge=1)
     merge_words: bool = True
@@ -112,7 +116,7 @@ class TextEncoder(nn.Module):
         vectors: Tensor = output.last_hidden_state
         if several:
             vectors = torch.stack(output.hidden_states[-self.config.last_layers :]).sum(dim=0)
-        return vectors
+        return full_precision(vectors)  # sums over pieces and tokens follow
 
     def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
         match self.config.report_pooling:

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from crossray.methods.base import Gather, LossTerms, Method, SingleProcess
+from crossray.methods.build import MethodConfig
+from crossray.methods.convirt import ConVirtConfig
+from crossray.methods.global_local import GlobalLocalConfig
+from crossray.training.distributed import ProcessGather
+
+from ..small_model import pair_batch, reports, small_method
+from ..training.processes import run_together
+
+CONFIGS: list[MethodConfig] = [
+    ConVirtConfig(),
+    GlobalLocalConfig(),
+    GlobalLocalConfig(preset="reference"),
+    GlobalLocalConfig(positives="same_label"),
+]
+TEXTS = [*reports(6), reports(1)[0], ""]
+
+
+def gradients_of(method: Method, rows: slice, gather: Gather) -> tuple[LossTerms, list[Tensor]]:
+    """Losses and parameter gradients of ``rows`` of one global batch; trunk and text encoder in evaluation mode."""
+    method.eval().double()
+    batch = pair_batch(TEXTS, length=24)
+    features = method.encode(
+        type(batch)(
+            batch.pixels[rows].double(),
+            batch.tokens.rows(rows),
+            batch.study_index[rows],
+            batch.text_group[rows],
+            batch.labels[rows],
+        )
+    )
+    losses = method.losses(features, gather)
+    parameters = list(method.parameters())
+    return losses, list(torch.autograd.grad(losses.total, parameters, allow_unused=True, materialize_grads=True))
+
+
+def half_of_the_batch_each(folder: Path) -> None:
+    dist.init_process_group("gloo")
+    gather, rank = ProcessGather(), dist.get_rank()
+    for number, config in enumerate(CONFIGS):
+        losses, gradients = gradients_of(small_method(config), slice(4 * rank, 4 * rank + 4), gather)
+        for gradient in gradients:
+            dist.all_reduce(gradient)
+            gradient /= 2
+        torch.save((dict(losses.terms), gradients), folder / f"{number}-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
+    run_together(2, half_of_the_batch_each, tmp_path)
+    for number, config in enumerate(CONFIGS):
+        losses, wanted = gradients_of(small_method(config), slice(0, 8), SingleProcess())
+        for rank in range(2):
+            terms, gradients = torch.load(tmp_path / f"{number}-{rank}.pt", weights_only=True)
+            for name, term in losses.terms.items():
+                torch.testing.assert_close(terms[name], term.detach(), rtol=1e-9, atol=1e-12)
+            for got, want in zip(gradients, wanted, strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-9)
