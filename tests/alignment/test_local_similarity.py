@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from crossray.alignment import attended_cosine as attended_cosine_module
+from crossray.alignment.attended_cosine import attended_cosine, pack_words
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
 
 from .oracles import attention_by_loop, local_similarity_by_loop
@@ -166,3 +168,34 @@ def test_check_b2_identical_regions_and_words(words: int, logit: float) -> None:
         vector.expand(1, 4, 2), vector.expand(1, words, 2), torch.ones(1, words, dtype=torch.bool), gamma1=4
     )
     torch.testing.assert_close(attention, torch.full((1, words, 4), 0.25))
+
+
+def test_only_the_inputs_are_kept_between_forward_and_backward() -> None:
+    regions, words, mask = pairs(films=6, reports=8, regions=30, words=20)
+    packed = pack_words(words.requires_grad_(), mask)
+    kept: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        attended_cosine(regions.requires_grad_(), packed, gamma1=4)
+    assert sum(kept) == regions.numel() + packed.vectors.numel() + packed.report.numel()
+    assert sum(kept) < len(packed.report) * regions.shape[0] * regions.shape[1]
+
+
+def test_chunks_hold_whole_reports_and_no_more_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    regions, words, mask = pairs(films=2, reports=9, regions=5, words=11)
+    sizes: list[int] = []
+    plain = attended_cosine_module.segment_softmax_
+
+    def noting(rows: Tensor, segment: Tensor, count: int) -> Tensor:
+        sizes.append(rows.numel())
+        return plain(rows, segment, count)
+
+    monkeypatch.setattr(attended_cosine_module, "segment_softmax_", noting)
+    local_similarity(regions, words, mask, gamma1=4, gamma2=5, chunk_elements=150)
+    assert sum(sizes) == int(mask.sum()) * 10
+    assert max(sizes) <= 150
+    assert len(sizes) > 2
