@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossray.alignment import attended_cosine as attended_cosine_module
 from crossray.alignment.attended_cosine import attended_cosine, pack_words
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.segments import segment_softmax_
 
 from .oracles import attention_by_loop, local_similarity_by_loop
 
@@ -188,13 +188,12 @@ def test_only_the_inputs_are_kept_between_forward_and_backward() -> None:
 def test_chunks_hold_whole_reports_and_no_more_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     regions, words, mask = pairs(films=2, reports=9, regions=5, words=11)
     sizes: list[int] = []
-    plain = attended_cosine_module.segment_softmax_
 
     def noting(rows: Tensor, segment: Tensor, count: int) -> Tensor:
         sizes.append(rows.numel())
-        return plain(rows, segment, count)
+        return segment_softmax_(rows, segment, count)
 
-    monkeypatch.setattr(attended_cosine_module, "segment_softmax_", noting)
+    monkeypatch.setattr("crossray.alignment.attended_cosine.segment_softmax_", noting)
     local_similarity(regions, words, mask, gamma1=4, gamma2=5, chunk_elements=150)
     assert sum(sizes) == int(mask.sum()) * 10
     assert max(sizes) <= 150
