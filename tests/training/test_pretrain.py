@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +128,27 @@ def test_the_command_trains_and_explains_mistakes_without_a_trace(prepared: Path
     assert "Did you mean 'training.epochs'?" in str(wrong.exception)
 
 
+@pytest.mark.slow
+def test_sigterm_ends_the_command_with_143_and_the_same_command_goes_on(prepared: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe_text(small_recipe(prepared, training={"epochs": 40})))
+    command = [sys.executable, "-c", "from crossray.cli.main import main; main()"]
+    command += ["pretrain", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.is_file() and metrics.read_text().count("\n") > 3):
+        time.sleep(0.05)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "The same command goes on from there" in output
+    steps = len(figures_of(tmp_path / "run", "train"))
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    losses = figures_of(tmp_path / "run", "train")
+    assert len(losses) > steps
+    assert len(losses) == 40 * (len(losses) // 40)
+
+
 # Gradient caching against the one big batch, for the real methods (the distributed half: test_equivalence.py).
 
 
@@ -164,6 +188,7 @@ def test_caching_equals_one_batch_for_real_methods(
     whole = TrainingConfig.model_validate(
         {
             "epochs": 10,
+            "validate_every_epochs": 10,
             "batch_size": 8,
             "precision": "64-true",
             "optimizer": {"name": "sgd", "learning_rate": 1e-3},

@@ -24,10 +24,13 @@ def pretrain(
     from crossray.training.recipe import load_recipe
 
     summary = run_recipe(load_recipe(recipe, overrides or ()), out, validator=RetrievalValidator())
+    code = 128 + (summary.signal or 15) if summary.outcome == "interrupted" else 0
+    if not summary.first_process:
+        raise typer.Exit(code)
     if summary.left_out:
         typer.echo(f"{summary.left_out} studies of the split make no pair: see {out / 'left_out.csv'}.")
     if summary.outcome == "interrupted":
         typer.echo(f"Stopped by a signal after step {summary.steps}, saved. The same command goes on from there.")
-        raise typer.Exit(128 + (summary.signal or 15))
+        raise typer.Exit(code)
     best = f"best {summary.metric} {summary.best:.4g} at step {summary.best_step}"
     typer.echo(f"{out}: {summary.outcome} after {summary.epochs} epochs, {summary.steps} steps; {best}.")

@@ -36,6 +36,7 @@ class RunSummary:
     ``outcome`` is ``finished``, ``stopped early`` or ``interrupted`` (``signal`` says by what; it can be resumed).
     ``best`` is the selection metric's best value, at ``best_step``; ``pairs_per_second`` is of this session.
     ``left_out`` counts studies of the split that make no pair; ``left_out.csv`` in the folder lists them.
+    ``first_process`` is false on all processes but one, for what is to be told once.
     """
 
     folder: Path
@@ -47,6 +48,7 @@ class RunSummary:
     best_step: int
     pairs_per_second: float
     left_out: int = 0
+    first_process: bool = True
     signal: int | None = None
 
 
@@ -117,6 +119,7 @@ def summary_of(session: Session, state: TrainingState) -> RunSummary:
         best=place.best,
         best_step=place.best_step,
         pairs_per_second=session.speed,
+        first_process=session.fabric.is_global_zero,
         left_out=len(session.parts.training.left_out) + len(session.parts.validation.left_out),
         signal=session.stop.received if outcome == "interrupted" else None,
     )

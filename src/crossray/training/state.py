@@ -63,7 +63,7 @@ class TrainingState:
         """The state before the first step (the model already on its device)."""
         return cls(
             method=method,
-            optimizer=build_optimizer(method, config.optimizer),
+            optimizer=build_optimizer(method, config.optimizer, fused=config.precision != "16-mixed"),
             schedule=Schedule(config.schedule, total_steps),
             average=MovingAverage(method, config.ema_decay) if config.ema_decay is not None else None,
         )
