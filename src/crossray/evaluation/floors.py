@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from crossray.settings import Settings
 class RidgeConfig(Settings):
     """Ridge from image features to TF-IDF; ``alpha`` chosen by R@``tune_at`` (both ways) on validation."""
 
-    alphas: tuple[float, ...] = (1e1, 1e2, 1e3, 3e3, 1e4, 3e4, 1e5)
+    alphas: tuple[float, ...] = (1e1, 1e2, 3e2, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
     min_document_frequency: int = 2
     bigrams: bool = True
     tune_at: int = 10
@@ -48,7 +49,6 @@ class RidgeResult:
 def ridge_retrieval(train: PairSplit, validation: PairSplit, test: PairSplit, config: RidgeConfig) -> RidgeResult:
     """Fit on train, choose alpha on validation, score test. Vocabulary and standardisation come from train only."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import Ridge
 
     words = TfidfVectorizer(
         min_df=min(config.min_document_frequency, len(train.texts)),
@@ -56,20 +56,41 @@ def ridge_retrieval(train: PairSplit, validation: PairSplit, test: PairSplit, co
         sublinear_tf=True,
         token_pattern=r"(?u)\b[a-zA-Z]\w*\b",
     )
-    target = words.fit_transform(train.texts).toarray()
-    mean, scale = train.features.mean(axis=0), np.maximum(train.features.std(axis=0), 1e-6)
-    inputs = (train.features - mean) / scale
+    ridge = _RidgePath(train.features, words.fit_transform(train.texts))
 
-    def score(model: Ridge, part: PairSplit) -> FloatArray:
+    def score(alpha: float, part: PairSplit) -> FloatArray:
         # Each distinct text is scored once, so that identical reports tie exactly.
         texts, place = np.unique(np.asarray(part.texts, dtype=object), return_inverse=True)
-        predicted = model.predict((part.features - mean) / scale)
-        return _cosine(predicted, words.transform(texts).toarray())[:, place]
+        return _cosine(ridge.predict(part.features, alpha), words.transform(texts).toarray())[:, place]
 
-    models = [Ridge(alpha=alpha).fit(inputs, target) for alpha in config.alphas]
-    recall = [_recall_both_ways(score(model, validation), validation.text_groups, config.tune_at) for model in models]
+    recall = [
+        _recall_both_ways(score(alpha, validation), validation.text_groups, config.tune_at) for alpha in config.alphas
+    ]
     best = int(np.argmax(recall))
-    return RidgeResult(score(models[best], test), config.alphas[best], tuple(recall))
+    return RidgeResult(score(config.alphas[best], test), config.alphas[best], tuple(recall))
+
+
+class _RidgePath:
+    """Ridge regression with intercept for every alpha from one eigendecomposition of the features' covariance."""
+
+    def __init__(self, features: NDArray[np.float32], target: Any) -> None:
+        """``features [n, C]``; ``target [n, V]`` a scipy sparse matrix."""
+        self._mean, self._scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
+        inputs = self._standardised(features)
+        self._eigenvalues, self._axes = np.linalg.eigh(inputs.T @ inputs)
+        # Standardised features sum to zero over the training rows, so the target need not be centred here.
+        self._projected = self._axes.T @ (target.T @ inputs).T
+        self._intercept = np.asarray(target.mean(axis=0)).ravel()
+
+    def predict(self, features: NDArray[np.float32], alpha: float) -> FloatArray:
+        """``[m, V]``."""
+        along = (self._standardised(features) @ self._axes) / (np.maximum(self._eigenvalues, 0.0) + alpha)
+        predicted: FloatArray = along @ self._projected + self._intercept
+        return predicted
+
+    def _standardised(self, features: NDArray[np.float32]) -> FloatArray:
+        standardised: FloatArray = (features.astype(np.float64) - self._mean) / self._scale
+        return standardised
 
 
 def _recall_both_ways(scores: FloatArray, text_groups: NDArray[np.int64], k: int) -> float:

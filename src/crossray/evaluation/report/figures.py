@@ -113,7 +113,7 @@ def intervals_figure(rows: Sequence[Row], title: str) -> str:
         axes.axvline(0.5, color=_MUTED, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(targets)), targets)
         axes.invert_yaxis()
-        axes.set_xlabel("AUROC with 95 % interval")
+        axes.set_xlabel("AUROC with its interval")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0)
         return _svg(figure, title)
 
