@@ -71,6 +71,11 @@ def test_a_request_that_cannot_be_met_is_refused(options: dict[str, float]) -> N
         split(**options)
 
 
+def test_a_side_that_would_be_empty_is_refused() -> None:
+    with pytest.raises(DataError, match="validation side of fold '0' would be empty: 3 studies are too few"):
+        make_splits(["a", "b", "c"], [None] * 3, [None] * 3, np.zeros((3, 0)), folds=3)
+
+
 def test_repeated_ids_are_refused() -> None:
     with pytest.raises(DataError, match="repeat"):
         make_splits(["a", "a"], [None, None], [None, None], np.zeros((2, 0)))

@@ -63,3 +63,9 @@ def test_the_same_seed_deals_the_same(label_count: int) -> None:
     labels = np.random.default_rng(1).integers(0, 2, size=(50, label_count)).astype(np.float32)
     first, second = (stratified_parts(groups, labels, [1, 1], np.random.default_rng(9)) for _ in range(2))
     assert first.tolist() == second.tolist()
+
+
+def test_a_part_that_is_full_takes_no_more_for_a_rare_label() -> None:
+    labels = np.array([[1, 0], [1, 0], [0, 0], [0, 1]], dtype=np.float32)
+    part = stratified_parts(np.array([0, 0, 0, 1]), labels, [0.75, 0.25], np.random.default_rng(0))
+    assert part.tolist() == [0, 0, 0, 1]

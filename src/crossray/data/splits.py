@@ -103,13 +103,15 @@ def make_splits(
     positives = labels[order]
     rng = np.random.default_rng(seed)
     shares = [1.0 / folds] * folds if test_fraction is None else [test_fraction, 1 - test_fraction]
-    _check_largest_group(groups, min(shares))
+    _check_largest_group(groups, max(shares))
     part = stratified_parts(groups, positives, shares, rng)
     names = [str(k) for k in range(folds)] if test_fraction is None else ["fixed"]
     made = [
         _fold(name, ids, groups, positives, part == k, validation_fraction, np.random.default_rng([seed, k + 1]))
         for k, name in enumerate(names)
     ]
+    for fold in made:
+        _check_sides(fold, validation_fraction)
     return SplitList(protocol, tuple(made), notes)
 
 
@@ -188,13 +190,24 @@ def _check_request(
         raise DataError("fractions for validation and test must lie between 0 and 1.")
 
 
-def _check_largest_group(groups: NDArray[np.int64], smallest_share: float) -> None:
+def _check_largest_group(groups: NDArray[np.int64], largest_share: float) -> None:
     if len(groups) == 0:
         raise DataError("there are no studies to split.")
     largest = int(np.bincount(groups).max())
-    if largest > max(1.0, smallest_share * len(groups)):
+    if largest > max(1.0, largest_share * len(groups)):
         raise DataError(
             f"{largest} of {len(groups)} studies are tied together by patient and by identical text: more than a part "
             "may hold.",
             remedy="Ask for fewer folds, or let identical texts part (--texts apart) and read R@K by text groups.",
         )
+
+
+def _check_sides(fold: Fold, validation_fraction: float) -> None:
+    asked: tuple[Side, ...] = SIDES if validation_fraction > 0 else ("train", "test")
+    for side in asked:
+        if not fold.side(side):
+            raise DataError(
+                f"the {side} side of fold '{fold.name}' would be empty: {len(fold.study_ids)} studies are too few, or "
+                "too many of them are tied together.",
+                remedy="Ask for fewer folds or another share, or give more studies.",
+            )

@@ -1,7 +1,7 @@
 """Groups that must stay together, and dealing them into parts so that every label is spread evenly.
 
 Iterative stratification after Sechidis, Tsoumakas and Vlahavas (ECML PKDD 2011), carried from single samples to
-groups: labels are served rarest first, each group goes to the part that still wants most of that label.
+groups: labels are served rarest first, each group goes to the part that still wants most of that label and has room.
 Everything is decided by counts; ties fall by a seeded order, so the same input gives the same parts everywhere.
 """
 
@@ -81,14 +81,18 @@ def _deal(
         wanted_labels[target] -= positives[group]
         wanted_rows[target] -= sizes[group]
 
+    # Groups that do not fit into the smallest part have least choice: first, while there is room elsewhere.
+    large = np.flatnonzero(sizes > np.round(wanted_rows.min(), 6))
+    for group in large[np.lexsort((tie[large], -sizes[large]))]:
+        give(int(group), _neediest(wanted_rows, wanted_rows, sizes[group]))
     while (label := _rarest_open_label(positives, part)) is not None:
         having = np.flatnonzero((part < 0) & (positives[:, label] > 0))
         # Biggest first: small groups can still even out what a big one upset.
         for group in having[np.lexsort((tie[having], -sizes[having], -positives[having, label]))]:
-            give(int(group), _neediest(wanted_labels[:, label], wanted_rows))
+            give(int(group), _neediest(wanted_labels[:, label], wanted_rows, sizes[group]))
     rest = np.flatnonzero(part < 0)
     for group in rest[np.lexsort((tie[rest], -sizes[rest]))]:
-        give(int(group), _neediest(wanted_rows, wanted_rows))
+        give(int(group), _neediest(wanted_rows, wanted_rows, sizes[group]))
     return part
 
 
@@ -99,6 +103,8 @@ def _rarest_open_label(positives: NDArray[np.float64], part: NDArray[np.int64]) 
     return int(np.argmin(np.where(remaining > 0, remaining, np.inf)))
 
 
-def _neediest(first: NDArray[np.float64], second: NDArray[np.float64]) -> int:
-    # Rounded, so that sums of shares such as 0.1 + 0.2 tie as they should on every machine.
-    return int(np.lexsort((-np.round(second, 6), -np.round(first, 6)))[0])
+def _neediest(wanted: NDArray[np.float64], wanted_rows: NDArray[np.float64], size: float) -> int:
+    # Rounded, so that sums of shares such as 0.1 + 0.2 tie as they should on every machine. A part without room for
+    # half of the group comes last: else few studies with rare labels would all go to the largest part.
+    rows = np.round(wanted_rows, 6)
+    return int(np.lexsort((-rows, -np.round(wanted, 6), rows < size / 2))[0])

@@ -12,7 +12,8 @@ from crossray.data.sources.tables import Row, Table
 from crossray.data.study import Film, View
 from crossray.errors import DataError
 
-_PREFIX = re.compile(r"^CXR\d+_")
+# The publisher writes CXR10_IM-0002-1001, but CXR1_1_IM-0001-3001; the tables 10_IM-0002-1001 and 1_IM-0001-3001.
+_PREFIX = re.compile(r"^CXR(\d+)_(?:\1_)?")
 _SUFFIX = re.compile(r"(?:\.dcm)?\.(?:png|jpe?g|dcm)$", re.IGNORECASE)
 _IMAGE = re.compile(r"\.(?:png|jpe?g|dcm)$", re.IGNORECASE)
 _VIEWS: Mapping[str, View] = {"frontal": "frontal", "lateral": "lateral", "": "unknown", "unknown": "unknown"}
@@ -29,7 +30,7 @@ class FilmFacts:
 
 def film_name(written: str) -> str:
     """One name for a film however it is written: ``CXR1_1_IM-0001-3001.png`` is ``1_IM-0001-3001``."""
-    return _PREFIX.sub("", _SUFFIX.sub("", written))
+    return _PREFIX.sub(r"\1_", _SUFFIX.sub("", written))
 
 
 def films_in(folders: list[Path]) -> dict[str, Path]:
