@@ -117,8 +117,9 @@ def test_the_guide_leads_from_a_hospitals_export_to_a_report(tmp_path: Path, mon
     write_own_split(tmp_path / "mine.csv", studies=80)
     (tmp_path / "mydata").mkdir()
     printed = {command.words[1:3]: run_documented(command) for command in commands([OWN_DATA])}
-    assert "80 studies" in printed["data", "describe"] or "80" in printed["data", "describe"]
-    assert "whole" in printed["data", "verify"]
+    assert "studies: 80 " in printed["data", "describe"]
+    assert "mystore is whole" in printed["data", "verify"]
+    assert "fold fixed" in printed["data", "split"]
     page = (tmp_path / "myresults" / "report.html").read_text(encoding="utf-8")
     assert "Fine-tuned" in page
     with (tmp_path / "myresults" / "results.csv").open(encoding="utf-8") as file:
