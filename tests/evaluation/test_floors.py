@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import cosine_similarity
@@ -41,19 +42,21 @@ def test_identical_reports_tie_exactly() -> None:
 
 def test_a_report_without_a_known_word_scores_zero() -> None:
     test = PairSplit(np.ones((2, 11), dtype=np.float32), ["", "effusion opacity"], np.arange(2))
-    found = ridge_retrieval(_part(0, 50), _part(1, 20), test, RidgeConfig(alphas=(1.0,)))
+    found = ridge_retrieval(_part(0, 50), _part(1, 20), test, RidgeConfig(alphas=(1.0,), centred=False))
     np.testing.assert_array_equal(found.test_scores[:, 0], 0)
 
 
-def test_the_ridge_equals_scikit_learns() -> None:
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_ridge_equals_scikit_learns(centred: bool) -> None:
     train, test = _part(0, 60), _part(2, 20)
     validation = _part(1, 20)
-    config = RidgeConfig(alphas=(3.0,), min_document_frequency=1, bigrams=False)
+    config = RidgeConfig(alphas=(3.0,), min_document_frequency=1, centred=centred)
     found = ridge_retrieval(train, validation, test, config)
     words = TfidfVectorizer(sublinear_tf=True)
     target = words.fit_transform(train.texts).toarray()
     mean, scale = train.features.mean(axis=0), train.features.std(axis=0)
     model = Ridge(alpha=3.0).fit((train.features - mean) / scale, target)
-    predicted = model.predict((test.features - mean) / scale)
-    expected = cosine_similarity(predicted, words.transform(test.texts))
+    centre = target.mean(axis=0) if centred else 0.0
+    predicted = model.predict((test.features - mean) / scale) - centre
+    expected = cosine_similarity(predicted, words.transform(test.texts).toarray() - centre)
     np.testing.assert_allclose(found.test_scores, expected, atol=1e-6)
