@@ -1,0 +1,74 @@
+"""Write ``docs/results.md`` from the result files in ``docs/results/``: ``python benchmarks/results_page.py``.
+
+Nothing on that page is typed by hand: each folder with a ``results.json`` (made by ``crossray evaluate``) becomes a
+chapter with its provenance, and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
+``--check`` writes nothing and fails if the page is not what the files say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from crossray.evaluation.results import read_results
+from crossray.evaluation.tables import markdown
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+HEAD = """# Results
+
+Research only, not for diagnosis. This page is made from the files in `docs/results/` by
+`python benchmarks/results_page.py`; each chapter says the command, versions and date of its figures.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write docs/results.md from docs/results/.")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if the page is out of date")
+    arguments = parser.parse_args()
+    page, wanted = DOCS / "results.md", results_page(DOCS / "results")
+    if not arguments.check:
+        page.write_text(wanted, encoding="utf-8")
+    elif not page.is_file() or page.read_text(encoding="utf-8") != wanted:
+        sys.exit("docs/results.md is not what docs/results/ says: run python benchmarks/results_page.py")
+
+
+def results_page(folder: Path) -> str:
+    chapters = [evaluation_chapter(file.parent) for file in sorted(folder.glob("*/results.json"))]
+    labeller = folder / "labeller_iu.json"
+    if labeller.is_file():
+        chapters.append(labeller_chapter(json.loads(labeller.read_text(encoding="utf-8"))))
+    return "\n".join([HEAD, *chapters])
+
+
+def evaluation_chapter(folder: Path) -> str:
+    title, _, body = markdown(read_results(folder)).partition("\n")
+    deeper = "\n".join(f"#{line}" if line.startswith("#") else line for line in body.splitlines())
+    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{deeper}\n"
+
+
+def labeller_chapter(content: dict[str, Any]) -> str:
+    lines = [
+        "## Rule labeller on the human MeSH terms of IU X-ray\n",
+        *(f"- {name}: {value}" for name, value in content["protocol"].items()),
+        f"- command: `{content['command']}`, {content['date']}\n",
+        "| label | n | n+ | precision | recall | F1 [95 %] | F1, uncertain counts as present [95 %] |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for score in content["scores"]["held_out"]:
+        plain, doubtful = score["present"], score["present_or_uncertain"]
+        cells = [score["label"], score["studies"], score["positives"], plain["precision"], plain["recall"]]
+        lines.append("| " + " | ".join([*map(str, cells), f1_cell(plain), f1_cell(doubtful)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def f1_cell(agreement: dict[str, Any]) -> str:
+    low, high = agreement["f1_interval"]
+    return f"{agreement['f1']} [{low}, {high}]"
+
+
+if __name__ == "__main__":
+    main()
