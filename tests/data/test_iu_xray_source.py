@@ -43,6 +43,9 @@ XML = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
+Found = tuple[dict[str, Study], list[Rejected], list[Remark]]
+
+
 def write_image(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((32, 32), 90, dtype=np.uint8)).save(path)
@@ -66,7 +69,7 @@ def xml(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def by_kind(root: Path) -> tuple[dict[str, Study], list[Rejected], list[Remark]]:
+def by_kind(root: Path) -> Found:
     items = list(IuXraySource(root).studies())
     found = {item.study_id: item for item in items if isinstance(item, Study)}
     rejected = [item for item in items if isinstance(item, Rejected)]
@@ -203,13 +206,18 @@ def real_iu(real_data: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
+def real_items(real_iu: Path) -> Found:
+    return by_kind(real_iu)
+
+
+@pytest.fixture(scope="module")
 def real_frontal(real_iu: Path) -> list[Study]:
     return select_studies(IuXraySource(real_iu), ("frontal",)).studies
 
 
 @pytest.mark.real_data
-def test_the_copy_at_hand_has_the_counts_of_its_readme(real_iu: Path, real_frontal: list[Study]) -> None:
-    found, rejected, remarks = by_kind(real_iu)
+def test_the_copy_at_hand_has_the_counts_of_its_readme(real_items: Found, real_frontal: list[Study]) -> None:
+    found, rejected, remarks = real_items
     with_films = [study for study in found.values() if study.films]
     views = [film.view for study in with_films for film in study.films]
     assert (len(with_films), len(found) - len(with_films)) == (2855, 112)
@@ -234,23 +242,23 @@ def test_iu_rr_v1_is_made_again_from_the_copy_at_hand(real_iu: Path, real_fronta
 
 
 @pytest.mark.real_data
-def test_the_legacy_list_shares_texts_between_its_sides(real_iu: Path) -> None:
+def test_the_legacy_list_shares_texts_between_its_sides(real_iu: Path, real_items: Found) -> None:
     committed = read_split(IU_R2GEN_LEGACY)
     assert iu_r2gen_legacy(read_table(real_iu / "reports.csv")) == committed
     (fold,) = committed.folds
     assert (len(fold.train), len(fold.validation), len(fold.test)) == (1812, 265, 0)
-    found, _, _ = by_kind(real_iu)
+    found, _, _ = real_items
     text_key_of: Mapping[str, str] = {study_id: text_key(study.report) for study_id, study in found.items()}
     assert shared_texts(fold, text_key_of)["train", "validation"] == 52
 
 
 @pytest.mark.real_data
-def test_the_publishers_xml_gives_the_studies_of_the_tables(real_iu: Path, tmp_path: Path) -> None:
+def test_the_publishers_xml_gives_the_studies_of_the_tables(real_iu: Path, real_items: Found, tmp_path: Path) -> None:
     (tmp_path / "ecgen-radiology").symlink_to(real_iu / "original_format" / "ecgen-radiology")
     (tmp_path / "films").symlink_to(real_iu / "images")
     (tmp_path / "images.csv").symlink_to(real_iu / "images.csv")
     found, rejected, _ = by_kind(tmp_path)
-    same, _, _ = by_kind(real_iu)
+    same, _, _ = real_items
     with (real_iu / "reports.csv").open(encoding="utf-8") as file:
         known = {row["study_id"] for row in csv.DictReader(file)}
     assert not [item for item in rejected if item.film_id is None]
