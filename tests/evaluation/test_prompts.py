@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crossray.data.findings import Mention, label_mentions
+from crossray.data.reports import parse_report
 from crossray.errors import ConfigError
 from crossray.evaluation.prompts import load_prompts
 
@@ -51,3 +53,14 @@ def test_an_unknown_bank_or_class_names_the_remedy(tmp_path: Path) -> None:
     file.write_text("id: bad\nclasses:\n  Edema:\n    positiv: [Edema.]\n")
     with pytest.raises(ConfigError, match="positiv"):
         load_prompts(file)
+
+
+@pytest.mark.parametrize("label", [name for name in BANK.classes if name != "No Finding"])
+def test_the_rule_labeller_reads_the_prompts_as_meant(label: str) -> None:
+    for sentence in BANK.classes[label].positive:
+        assert label_mentions(parse_report(f"FINDINGS: {sentence}"))[label] is Mention.PRESENT, sentence
+    for sentence in BANK.classes[label].negated:
+        found = label_mentions(parse_report(f"FINDINGS: {sentence}"))
+        present = {name for name, state in found.items() if state is Mention.PRESENT}
+        assert present <= {"No Finding"}, sentence
+        assert found[label] in (Mention.ABSENT, Mention.NONE), sentence

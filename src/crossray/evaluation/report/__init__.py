@@ -39,6 +39,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
     """
     page = _environment().get_template("page.html.j2")
     content = page.render(
+        method=folds[0].run.method,
         results=results,
         provenance=results.provenance,
         style=(files(__package__) / "style.css").read_text(encoding="utf-8"),
