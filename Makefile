@@ -18,8 +18,7 @@ TOOLS_READY := $(VENV)/.tools-$(PROJECT)
 SENTENCE_WEIGHTS_READY := $(VENV)/.sentence-weights
 
 # -qq: pip's notices about sources that are configured but absent say nothing about this project; errors still show.
-# --no-compile: most of what the dependencies bring is never imported; what is gets compiled when it first is.
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile -qq
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -qq
 
 # One thread a test process: two processes on two cores, and sums in an order that does not depend on the machine.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q

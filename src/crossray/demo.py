@@ -30,7 +30,7 @@ from crossray.training.session import RunSummary
 PROTOCOL = "phantom-demo"
 """Name of the split and of the evaluation protocol that belongs to it."""
 
-FILM_SIZE = 128
+FILM_SIZE = 112
 
 TEST_FRACTION = 0.3
 """More than a fifth of the phantom's studies are tied together by a few stock reports of normal films: a side that may
@@ -42,7 +42,7 @@ Say = Callable[[str], None]
 class DemoConfig(Settings):
     """How much the demo draws, and what is laid over its recipe (``training.epochs=2``)."""
 
-    studies: int = Field(default=1200, ge=40)
+    studies: int = Field(default=1300, ge=40)
     seed: int = Field(default=0, ge=0)
     overrides: tuple[str, ...] = ()
 

@@ -13,7 +13,7 @@ def demo(
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Laid over the demo's recipe.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the store, the run and the report.")] = Path("demo"),
-    studies: Annotated[int, typer.Option(help="How many phantom studies to draw.")] = 1200,
+    studies: Annotated[int, typer.Option(help="How many phantom studies to draw.")] = 1300,
 ) -> None:
     """Draw phantom studies, train a small model on them, evaluate it, and write a report.
 
