@@ -112,6 +112,33 @@ def test_check_14_eight_pairs_are_learned_by_heart(config: MethodConfig) -> None
     assert scores.argmax(0).tolist() == list(range(8)), "R@1 = 1 from reports to films"
 
 
+@pytest.mark.parametrize("config", CONFIGS[:2], ids=lambda config: config.name)
+def test_check_14_random_encoders_know_no_class(config: MethodConfig) -> None:
+    films, classes = 300, 5
+    batch = pair_batch(reports(classes), size=32)
+    pixels = 2 * torch.rand(films, 1, 32, 32, generator=torch.Generator().manual_seed(1)) - 1
+    labels = torch.rand(films, classes, generator=torch.Generator().manual_seed(2)) < 0.3
+    model = small_method(config).eval()
+    with torch.no_grad():
+        scores = model.similarity(
+            model.embed_images(pixels), model.embed_texts(batch.tokens), purpose="zero_shot"
+        ).global_scores
+    areas, errors = per_label_area(scores, labels)
+    standard_error = errors.square().sum().sqrt().item() / classes
+    assert abs(areas.mean().item() - 0.5) < 3 * standard_error
+
+
+def per_label_area(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The area under the ROC curve of each column, and its standard error where a score knows nothing."""
+    areas, errors = [], []
+    for score, label in zip(scores.T, labels.T, strict=True):
+        differences = score[label].unsqueeze(1) - score[~label].unsqueeze(0)
+        areas.append((differences.sign() / 2 + 0.5).mean())
+        present, absent = int(label.sum()), int((~label).sum())
+        errors.append(torch.tensor((present + absent + 1) / (12 * present * absent)).sqrt())
+    return torch.stack(areas), torch.stack(errors)
+
+
 def films_with_a_block_each(count: int) -> Tensor:
     """Dark films of 32 pixels, each with a bright block in a place of its own."""
     pixels = torch.full((count, 1, 32, 32), -1.0)
