@@ -136,7 +136,7 @@ def test_labels_and_rows_are_those_of_the_store() -> None:
 
 def test_what_makes_no_pair_is_listed_and_a_split_of_nothing_refused() -> None:
     store = FakeStore(3)
-    store.films_of = lambda index, views=("frontal",): [] if index == 1 else [index]  # type: ignore[method-assign]
+    store.films_of = lambda index, views=("frontal",): [] if index == 1 else [index]  # type: ignore[method-assign]  # a study without a film
     dataset = PairDataset(store, store.study_ids, FakeTokenizer(), TextConfig())
     assert [left.study_id for left in dataset.left_out] == ["s1"]
     assert "no frontal film" in dataset.left_out[0].reason

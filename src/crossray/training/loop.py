@@ -205,7 +205,7 @@ def _warn_of_live_batch_norm(session: Session, state: TrainingState, batch: Pair
 
     def compare(features: dict[str, torch.Tensor]) -> torch.Tensor:
         total = state.method.losses(features, session.gather).total
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch ships no types for it
         return total.detach()
 
     of_loss, of_gradient = caching_deviation(

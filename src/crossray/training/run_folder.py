@@ -13,10 +13,10 @@ import crossray
 from crossray.data.pairs import LeftOut
 from crossray.errors import CheckpointError, ConfigError
 from crossray.files import explained_disk_errors, sha256_of, sha256_of_json, write_json, write_whole
+from crossray.inference.run_files import RUN_FORMAT_VERSION
 from crossray.settings import read_yaml
 from crossray.training.recipe import Recipe, differences, recipe_text
 
-FORMAT_VERSION = 1
 CONFIG_FILE = "config.yaml"
 MANIFEST_FILE = "manifest.json"
 LEFT_OUT_FILE = "left_out.csv"
@@ -93,7 +93,7 @@ def seal_run(folder: Path, provenance: Provenance, outcome: str) -> None:
 def _manifest(provenance: Provenance, outcome: str, files: dict[str, str]) -> dict[str, Any]:
     return {
         "kind": "run",
-        "format_version": FORMAT_VERSION,
+        "format_version": RUN_FORMAT_VERSION,
         "crossray": crossray.__version__,
         "outcome": outcome,
         "made_from": {"store": provenance.store, "split": provenance.split},
