@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossray.alignment.masked import count_by_index, masked_max, masked_mean, masked_softmax, sum_by_index
+from crossray.alignment.masked import (
+    count_by_index,
+    masked_max,
+    masked_mean,
+    masked_softmax,
+    max_by_index,
+    sum_by_index,
+)
 from crossray.alignment.segments import segment_logsumexp, segment_max, segment_softmax_, segment_sum
 
 VALUES = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
@@ -76,3 +83,14 @@ def test_segment_reductions_agree_with_slices() -> None:
     softmax = segment_softmax_(rows.clone(), segment, 5)
     for place, part in parts.items():
         torch.testing.assert_close(softmax[segment == place], part.softmax(0))
+
+
+def test_max_by_index_agrees_with_the_loop() -> None:
+    vectors = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0)) - 5
+    index = torch.tensor([[0, 0, 2, -1, 2, 2], [-1, -1, -1, 1, -1, -1]])
+    found = max_by_index(vectors, index, 4)
+    for row in range(2):
+        for slot in range(4):
+            own = vectors[row][index[row] == slot]
+            wanted = own.amax(dim=0) if len(own) else torch.zeros(3)
+            torch.testing.assert_close(found[row, slot], wanted)

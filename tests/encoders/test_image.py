@@ -173,3 +173,36 @@ def test_frozen_stages_neither_learn_nor_move(name: str, options: dict[str, int]
 
 def test_resize_to_enlarges_the_film_first() -> None:
     assert encoder(resize_to=128).eval()(films()).grid == (8, 8)
+
+
+def test_class_attention_is_what_the_last_block_computes() -> None:
+    encoder = ImageEncoder(ImageEncoderConfig(name="test_vit", pretrained="none", class_attention=True)).eval()
+    attention: Any = encoder.trunk.blocks[-1].attn  # type: ignore[index, union-attr]  # timm's modules are untyped
+    attention.fused_attn = False
+    seen: dict[str, Tensor] = {}
+    attention.attn_drop.register_forward_pre_hook(lambda module, inputs: seen.update(weights=inputs[0]))
+    found = encoder(torch.randn(2, 1, 160, 160, generator=torch.Generator().manual_seed(0))).attention
+    assert found is not None
+    torch.testing.assert_close(found, seen["weights"][:, :, 0, 1:].mean(dim=1))
+    assert not found.requires_grad
+
+
+def test_class_attention_of_a_cnn_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no class token"):
+        ImageEncoder(ImageEncoderConfig(name="test_resnet", pretrained="none", class_attention=True))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "tf_efficientnet_lite0"])
+def test_places_mean_the_pooled_feature(name: str) -> None:
+    encoder = ImageEncoder(ImageEncoderConfig(name=name, pretrained="none")).eval()
+    with torch.no_grad():
+        places = encoder.places(torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0)))
+    assert places.grid == (3, 3)
+    torch.testing.assert_close(places.regions.mean(dim=1), places.pooled, atol=1e-4, rtol=1e-4)
+
+
+def test_places_of_a_vit_have_the_width_of_its_pooled_feature() -> None:
+    encoder = ImageEncoder(ImageEncoderConfig(name="test_vit", pretrained="none")).eval()
+    with torch.no_grad():
+        places = encoder.places(torch.randn(2, 1, 160, 160, generator=torch.Generator().manual_seed(0)))
+    assert (places.grid, places.regions.shape[2]) == ((10, 10), encoder.pooled_channels)

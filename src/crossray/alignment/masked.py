@@ -47,6 +47,14 @@ def sum_by_index(vectors: Tensor, index: Tensor, slots: int) -> Tensor:
     return total.view(batch, slots + 1, width)[:, :slots]
 
 
+def max_by_index(vectors: Tensor, index: Tensor, slots: int) -> Tensor:
+    """Largest of the vectors that share an index: as :func:`sum_by_index`, and zeros where nothing fell into a slot."""
+    batch, _, width = vectors.shape
+    target = index.masked_fill(index < 0, slots).unsqueeze(2).expand(-1, -1, width)
+    largest = vectors.new_zeros(batch, slots + 1, width)
+    return largest.scatter_reduce(1, target, vectors, "amax", include_self=False)[:, :slots]
+
+
 def count_by_index(index: Tensor, slots: int) -> Tensor:
     """How many items share each index: ``index [B, L]`` to ``[B, slots]`` int64; below 0 is not counted."""
     ones = torch.ones_like(index).unsqueeze(-1)

@@ -50,6 +50,8 @@ class PairBatch:
         study_index: ``[B]`` int64, the study's row in its store.
         text_group: ``[B]`` int64, equal for studies whose normalised report text is identical.
         labels: ``[B, K]`` float32, 1 present, 0 absent, NaN unknown; K may be 0.
+        second_view: another augmentation of the same films, of the same shape; for methods that ask for two.
+        task: name of the auxiliary task whose turn it is; ``None`` is the method's main objective.
     """
 
     pixels: Tensor
@@ -57,29 +59,37 @@ class PairBatch:
     study_index: Tensor
     text_group: Tensor
     labels: Tensor
+    second_view: Tensor | None = None
+    task: str | None = None
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> PairBatch:
         """The same batch on another device."""
+        second = self.second_view
         return PairBatch(
             pixels=self.pixels.to(device, non_blocking=non_blocking),
             tokens=self.tokens.to(device, non_blocking=non_blocking),
             study_index=self.study_index.to(device, non_blocking=non_blocking),
             text_group=self.text_group.to(device, non_blocking=non_blocking),
             labels=self.labels.to(device, non_blocking=non_blocking),
+            second_view=None if second is None else second.to(device, non_blocking=non_blocking),
+            task=self.task,
         )
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
+    def rows(self, index: slice) -> PairBatch:
+        """The pairs ``index`` of the batch (token padding stays)."""
+        return PairBatch(
+            pixels=self.pixels[index],
+            tokens=self.tokens.rows(index),
+            study_index=self.study_index[index],
+            text_group=self.text_group[index],
+            labels=self.labels[index],
+            second_view=None if self.second_view is None else self.second_view[index],
+            task=self.task,
+        )
+
     def micro_batches(self, size: int) -> list[PairBatch]:
         """The batch cut into pieces of at most ``size`` pairs, in order; token padding stays as it is."""
-        return [
-            PairBatch(
-                pixels=self.pixels[start : start + size],
-                tokens=self.tokens.rows(slice(start, start + size)),
-                study_index=self.study_index[start : start + size],
-                text_group=self.text_group[start : start + size],
-                labels=self.labels[start : start + size],
-            )
-            for start in range(0, len(self), size)
-        ]
+        return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -33,6 +35,7 @@ class ImageEncoderConfig(Settings):
         batch_norm: ``frozen`` uses running statistics always, in training too; ``local`` each process' own batch;
             ``sync`` the batch over all processes (GPUs only).
         frozen_stages: stem and the first so many feature stages get no gradient and stay in evaluation mode.
+        class_attention: also return what the class token of a ViT's last block attends to (MGCA's patch weights).
         trunk_options: further arguments of timm's constructor, such as ``img_size`` or ``drop_path_rate``.
     """
 
@@ -43,6 +46,7 @@ class ImageEncoderConfig(Settings):
     resize_to: int | None = Field(default=None, ge=8)
     batch_norm: BatchNorm = "local"
     frozen_stages: int = Field(default=0, ge=0)
+    class_attention: bool = False
     trunk_options: dict[str, int | float | bool | str] = Field(default_factory=dict)
 
 
@@ -68,6 +72,7 @@ class ImageEncoder(nn.Module):
             config.name, config.pretrained if initial_weights else "none", config.in_channels, config.trunk_options
         )
         stages = _feature_stages(trunk)
+        self._stages = len(stages)
         self._local_stage = _stage_index(config.local_stage, len(stages), config.name)
         self.local_channels: int = stages[self._local_stage]["num_chs"]
         self.pooled_channels: int = getattr(trunk, "head_hidden_size", trunk.num_features)
@@ -75,6 +80,12 @@ class ImageEncoder(nn.Module):
         trunk = synchronised(trunk) if config.batch_norm == "sync" else trunk
         # Channels last is faster on CPUs and GPUs alike; a trunk's 4-d weights carry the layout through it.
         self.trunk: nn.Module = trunk.to(memory_format=torch.channels_last)
+        if config.class_attention and not _has_class_token(self.trunk):
+            raise ConfigError(
+                f"{config.name} has no class token, so it attends to nothing.",
+                field="image_encoder.class_attention",
+                remedy="Leave it off, or choose a ViT with a class token.",
+            )
         self._frozen_modules = _freeze(self.trunk, [stage["module"] for stage in stages], config)
 
     def forward(self, pixels: Tensor) -> ImageFeatures:
@@ -83,6 +94,40 @@ class ImageEncoder(nn.Module):
         Raises:
             ConfigError: the trunk takes another film size, or ``sync`` batch norm meets a CPU.
         """
+        trunk: Any = self.trunk
+        with _watched_attention(trunk, watch=self.config.class_attention) as watched:
+            final, local = self._maps(pixels)
+        return ImageFeatures(
+            pooled=trunk.forward_head(final, pre_logits=True),
+            regions=local.flatten(2).transpose(1, 2),
+            grid=(local.shape[2], local.shape[3]),
+            attention=_class_attention(*watched[-1], trunk.num_prefix_tokens) if watched else None,
+        )
+
+    def places(self, pixels: Tensor) -> ImageFeatures:
+        """What each place of the last map would give if the whole film looked like it: the pooled feature, unpooled.
+
+        ``regions [B, R, C]`` has the width of ``pooled`` and means ``pooled`` where pooling is the last thing a trunk
+        does. Through it a method without local terms can be asked where it sees something.
+        """
+        trunk: Any = self.trunk
+        final, local = self._maps(pixels, stage=-1)
+        rows, columns = local.shape[2:]
+        if final.ndim == 4:
+            alone = final.flatten(2).transpose(1, 2).reshape(-1, final.shape[1], 1, 1)
+        else:
+            prefix = trunk.num_prefix_tokens
+            patches = final[:, prefix:]
+            alone = patches.reshape(-1, 1, patches.shape[2]).expand(-1, prefix + 1, -1)
+        by_place = trunk.forward_head(alone, pre_logits=True)
+        return ImageFeatures(
+            pooled=trunk.forward_head(final, pre_logits=True),
+            regions=by_place.view(len(pixels), rows * columns, -1),
+            grid=(rows, columns),
+        )
+
+    def _maps(self, pixels: Tensor, stage: int | None = None) -> tuple[Tensor, Tensor]:
+        """The trunk's last map (tokens, of a ViT) and the map ``[B, C, rows, columns]`` of a stage."""
         self._check(pixels)
         if self.config.resize_to is not None:
             side = self.config.resize_to
@@ -91,13 +136,10 @@ class ImageEncoder(nn.Module):
         trunk: Any = self.trunk
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # trunks without a final norm warn that it cannot be applied
-            final, stages = trunk.forward_intermediates(pixels, indices=[self._local_stage], norm=True)
-        local = stages[0]
-        return ImageFeatures(
-            pooled=trunk.forward_head(final, pre_logits=True),
-            regions=local.flatten(2).transpose(1, 2),
-            grid=(local.shape[2], local.shape[3]),
-        )
+            final, stages = trunk.forward_intermediates(
+                pixels, indices=[self._local_stage if stage is None else self._stages + stage], norm=True
+            )
+        return final, stages[0]
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Training mode, except for what is frozen: its batch statistics and dropout must not move."""
@@ -122,6 +164,39 @@ class ImageEncoder(nn.Module):
                 field="image_encoder.trunk_options",
                 remedy=f"Set image_encoder.trunk_options.img_size={side} (or image_encoder.resize_to={size[0]}).",
             )
+
+
+def _has_class_token(trunk: Any) -> bool:
+    blocks = getattr(trunk, "blocks", None)
+    last = blocks[-1] if blocks is not None and len(blocks) else None
+    return getattr(trunk, "cls_token", None) is not None and hasattr(getattr(last, "attn", None), "qkv")
+
+
+@contextmanager
+def _watched_attention(trunk: Any, *, watch: bool) -> Iterator[list[tuple[Any, Tensor]]]:
+    """Collects (attention, its input) of the last block while the trunk runs; nothing unless ``watch``."""
+    seen: list[tuple[Any, Tensor]] = []
+    if not watch:
+        yield seen
+        return
+    handle = trunk.blocks[-1].attn.register_forward_pre_hook(lambda module, inputs: seen.append((module, inputs[0])))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def _class_attention(attention: Any, states: Tensor, prefix: int) -> Tensor:
+    """``[B, R]`` weights of the class token's row, mean of heads, prefix tokens left out.
+
+    Computed here for the one row that is wanted: fused attention does not hand its weights out.
+    """
+    batch, count, _ = states.shape
+    qkv = attention.qkv(states).reshape(batch, count, 3, attention.num_heads, attention.head_dim).permute(2, 0, 3, 1, 4)
+    query, key = attention.q_norm(qkv[0][:, :, :1]), attention.k_norm(qkv[1])
+    weights: Tensor = (query @ key.transpose(2, 3) * attention.scale).softmax(dim=3)
+    return weights[:, :, 0, prefix:].mean(dim=1)
 
 
 def _feature_stages(trunk: Any) -> list[dict[str, Any]]:

@@ -8,14 +8,22 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from crossray.alignment.masked import count_by_index, masked_max, masked_mean, sum_by_index
-from crossray.alignment.precision import full_precision
+from crossray.alignment.masked import (
+    count_by_index,
+    masked_max,
+    masked_mean,
+    masked_softmax,
+    max_by_index,
+    sum_by_index,
+)
+from crossray.alignment.precision import full_precision, without_autocast
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import create_bert
 from crossray.encoders.features import TextFeatures
 from crossray.settings import Settings
 
 ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
+SentencePooling = Literal["mean", "max"]
 
 
 class TextEncoderConfig(Settings):
@@ -37,6 +45,8 @@ class TextEncoderConfig(Settings):
         merge_words: a word's vector is the sum of its pieces' vectors; off: every piece is a word.
         report_pooling: ``gloria_mean`` sum of all tokens over the constant ``max_tokens``; ``mean`` over real tokens;
             ``cls``; ``max`` over real tokens (ConVIRT). All four include [CLS] and [SEP].
+        sentence_pooling: over the tokens of a sentence, without [CLS] and [SEP] (LoVT: ``max``).
+        class_attention: also return what [CLS] attends to (MGCA's word weights).
         freeze_embeddings: no gradient for the embeddings.
         frozen_layers: no gradient for the first so many layers.
     """
@@ -57,6 +67,8 @@ class TextEncoderConfig(Settings):
     last_layers: int = Field(default=1, ge=1)
     merge_words: bool = True
     report_pooling: ReportPooling = "gloria_mean"
+    sentence_pooling: SentencePooling = "mean"
+    class_attention: bool = False
     freeze_embeddings: bool = False
     frozen_layers: int = Field(default=0, ge=0)
 
@@ -90,7 +102,7 @@ class TextEncoder(nn.Module):
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Run the model once; an empty report is [CLS] [SEP]."""
-        vectors = self._token_vectors(tokens)
+        vectors, attention = self._token_vectors(tokens)
         items, count = word_items(tokens) if self.config.merge_words else _piece_items(tokens)
         slots = tokens.input_ids.shape[1]
         place = torch.arange(slots, device=items.device)
@@ -98,25 +110,52 @@ class TextEncoder(nn.Module):
         special = (place == 0) | (place == last)
         if not self.config.merge_words:
             special = tokens.attention_mask & (tokens.word_ids < 0)
-        sentence_size = count_by_index(tokens.sentence_ids, slots)
         return TextFeatures(
             report=self._pool(vectors, tokens.attention_mask),
             words=sum_by_index(vectors, items, slots),
             word_mask=place <= last,
+            sentences=self._sentences(vectors, tokens.sentence_ids),
+            sentence_mask=count_by_index(tokens.sentence_ids, slots) > 0,
             special_mask=special,
-            sentences=sum_by_index(vectors, tokens.sentence_ids, slots) / sentence_size.clamp_min(1).unsqueeze(2),
-            sentence_mask=sentence_size > 0,
+            tokens=vectors,
+            word_attention=None if attention is None else sum_by_index(attention.unsqueeze(2), items, slots)[..., 0],
         )
 
-    def _token_vectors(self, tokens: TokenBatch) -> Tensor:
+    def _token_vectors(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
         several = self.config.last_layers > 1
+        attends = self.config.class_attention
         output: Any = self.bert(
-            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask.long(), output_hidden_states=several
+            input_ids=tokens.input_ids,
+            attention_mask=tokens.attention_mask.long(),
+            output_hidden_states=several or attends,
         )
         vectors: Tensor = output.last_hidden_state
         if several:
             vectors = torch.stack(output.hidden_states[-self.config.last_layers :]).sum(dim=0)
-        return full_precision(vectors)  # sums over pieces and tokens follow
+        attention = self._class_attention(output.hidden_states[-2], tokens.attention_mask) if attends else None
+        return full_precision(vectors), attention  # sums over pieces and tokens follow
+
+    @torch.no_grad()
+    def _class_attention(self, states: Tensor, mask: Tensor) -> Tensor:
+        """``[B, L]`` what [CLS] attends to in the last layer, mean of its heads, from that layer's input ``states``.
+
+        Computed here for the one row that is wanted: fused attention does not hand its weights out.
+        """
+        layer: Any = self.bert.encoder.layer[-1].attention.self
+        heads, width = layer.num_attention_heads, layer.attention_head_size
+        with without_autocast(states):
+            states = full_precision(states)
+            query = layer.query(states[:, 0]).view(len(states), heads, 1, width)
+            key = layer.key(states).view(len(states), -1, heads, width).permute(0, 2, 3, 1)
+            scores = (query @ key).squeeze(2) / width**0.5
+            return masked_softmax(scores, mask.unsqueeze(1), dim=2).mean(dim=1)
+
+    def _sentences(self, vectors: Tensor, sentence_ids: Tensor) -> Tensor:
+        slots = sentence_ids.shape[1]
+        if self.config.sentence_pooling == "max":
+            return max_by_index(vectors, sentence_ids, slots)
+        size = count_by_index(sentence_ids, slots).clamp_min(1)
+        return sum_by_index(vectors, sentence_ids, slots) / size.unsqueeze(2)
 
     def _pool(self, vectors: Tensor, mask: Tensor) -> Tensor:
         match self.config.report_pooling:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from crossray.data.batch import PairBatch, TokenBatch
+from crossray.data.tasks import AuxiliaryTask
 
 Positives = Literal["identity", "same_text", "same_label"]
 
@@ -74,7 +75,10 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class ImageEmbedding:
-    """Films in the joint space: ``pooled [N, D]``, ``regions [N, R, D]``, not normalised; ``grid``: rows × columns."""
+    """Films in the joint space: ``pooled [N, D]``, ``regions [N, R, D]``, not normalised; ``grid``: rows × columns.
+
+    A method without local terms gives as regions what its global head makes of each place of the trunk's last map.
+    """
 
     pooled: Tensor
     regions: Tensor
@@ -85,7 +89,8 @@ class ImageEmbedding:
 class TextEmbedding:
     """Reports in the joint space: ``report [M, D]``, ``words [M, W, D]``, ``word_mask [M, W]``, not normalised.
 
-    ``special_mask [M, W]`` marks the items that are [CLS] or [SEP] rather than words.
+    ``special_mask [M, W]`` marks the items that are [CLS] or [SEP] rather than words. A method that aligns sentences
+    (:attr:`Method.local_unit`) has its sentences there; one without local terms has no items (``W`` is 0).
     """
 
     report: Tensor
@@ -111,10 +116,50 @@ class GroundsWords(Protocol):
         ...
 
 
+@runtime_checkable
+class GroundsPhrases(Protocol):
+    """A method that can show which regions of a film a whole phrase speaks of."""
+
+    def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
+        """Heat maps ``[B, R]`` of film i and phrase i, larger where the phrase points; the scale differs by method."""
+        ...
+
+
 class Method(nn.Module, ABC):
-    """A joint model of films and reports together with its training objective."""
+    """A joint model of films and reports together with its training objective.
+
+    Attributes:
+        name: as in recipes.
+        stages: names of the objective's stages in their order (PRIOR has three); empty if it never changes.
+        image_views: 2 asks the loader for a second view of each film (``PairBatch.second_view``).
+        reads_reports: False for image-only comparators: they have no retrieval and no zero-shot classification.
+        local_unit: what the items of :class:`TextEmbedding` are.
+    """
 
     name: ClassVar[str]
+    stages: ClassVar[tuple[str, ...]] = ()
+    image_views: ClassVar[int] = 1
+    reads_reports: ClassVar[bool] = True
+    local_unit: ClassVar[Literal["word", "sentence"] | None] = None
+
+    @property
+    def auxiliary_tasks(self) -> tuple[AuxiliaryTask, ...]:
+        """Tasks that take turns with the main objective, step by step; ``PairBatch.task`` says whose turn it is."""
+        return ()
+
+    def enter_stage(self, stage: str) -> None:
+        """Change to a stage of :attr:`stages`; called before its first step, and again after a resume.
+
+        A method whose inference depends on the stage keeps it in a buffer, so that the weights say which it was.
+        """
+        if stage not in self.stages:
+            raise ValueError(f"{self.name} has no stage '{stage}'")
+
+    def before_step(self, epoch: int) -> None:
+        """Called before each training step with the epoch (from 0): for what is held still at first."""
+
+    def after_step(self) -> None:
+        """Called after each update of the weights: for constraints on them, such as a clamped temperature."""
 
     @abstractmethod
     def encode(self, batch: PairBatch) -> PairFeatures:

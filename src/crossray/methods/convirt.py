@@ -20,7 +20,6 @@ from torch import Tensor
 
 from crossray.alignment.contrastive import OtherPositives, cosine_matrix, symmetric_info_nce
 from crossray.data.batch import PairBatch, TokenBatch
-from crossray.encoders.features import TextFeatures
 from crossray.encoders.image import ImageEncoder
 from crossray.encoders.text import TextEncoder
 from crossray.methods.base import (
@@ -33,6 +32,7 @@ from crossray.methods.base import (
     Similarity,
     TextEmbedding,
 )
+from crossray.methods.places import embed_places, embed_reports, place_cosines
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
 from crossray.methods.projections import ProjectionKind, projection
@@ -123,20 +123,12 @@ class ConVirt(Method):
         )
 
     def embed_images(self, pixels: Tensor) -> ImageEmbedding:
-        """Films in the joint space; ConVIRT has no regions there (``R`` is 0)."""
-        pooled = self.image_projection(self.image_encoder(pixels).pooled)
-        return ImageEmbedding(pooled=pooled, regions=pooled.new_zeros(len(pooled), 0, pooled.shape[1]), grid=(0, 0))
+        """Films in the joint space, and what the head makes of each place of the trunk's last map."""
+        return embed_places(self.image_encoder, self.image_projection, pixels)
 
     def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
         """Reports or prompts in the joint space; ConVIRT has no words there (``W`` is 0)."""
-        features: TextFeatures = self.text_encoder(tokens)
-        report = self.report_projection(features.report)
-        return TextEmbedding(
-            report=report,
-            words=report.new_zeros(len(report), 0, report.shape[1]),
-            word_mask=features.word_mask[:, :0],
-            special_mask=features.special_mask[:, :0],
-        )
+        return embed_reports(self.text_encoder, self.report_projection, tokens)
 
     def image_features(self, pixels: Tensor) -> Tensor:
         """The pooled trunk feature, before the head."""
@@ -148,3 +140,7 @@ class ConVirt(Method):
     ) -> Similarity:
         """Cosines; there is no local score."""
         return Similarity(global_scores=cosine_matrix(images.pooled, texts.report), local_scores=None)
+
+    def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
+        """Cosine of each place with the phrase, ``[B, R]``: what a method without local terms can say."""
+        return place_cosines(images, texts)

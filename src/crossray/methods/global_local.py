@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from crossray.alignment.contrastive import OtherPositives, cosine_matrix, symmetric_info_nce
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.masked import masked_mean
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.encoders.features import TextFeatures
 from crossray.encoders.image import ImageEncoder
@@ -109,6 +110,7 @@ class GlobalLocal(Method):
     """
 
     name: ClassVar[str] = "global_local"
+    local_unit: ClassVar[Literal["word"]] = "word"
 
     def __init__(
         self, image_encoder: ImageEncoder, text_encoder: TextEncoder, config: GlobalLocalConfig, *, unknown_id: int
@@ -216,6 +218,11 @@ class GlobalLocal(Method):
         scored = self._scored_items(texts) | (texts.word_mask & ~texts.special_mask)
         maps = word_region_attention(regions, words, scored, gamma1=self.config.gamma1)
         return maps.masked_fill(texts.special_mask.unsqueeze(2), 0.0)
+
+    def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
+        """Mean attention of the phrase's words, ``[B, R]``."""
+        words = texts.word_mask & ~texts.special_mask
+        return masked_mean(self.attention(images, texts), words, dim=1)
 
     def _local_scores(self, regions: Tensor, words: Tensor, word_mask: Tensor, aggregation: Aggregation) -> Tensor:
         regions, words = self._comparable(regions, words)
