@@ -19,6 +19,7 @@ from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
 from crossray.cli.info import info
 from crossray.cli.pretrain import pretrain
+from crossray.cli.transfer import transfer
 
 app = typer.Typer(
     name="crossray",
@@ -52,6 +53,7 @@ def _root(
 app.command()(demo)
 app.command()(pretrain)
 app.command()(evaluate)
+app.command()(transfer)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)

@@ -62,9 +62,8 @@ class Cohort:
 def build_cohort(store: Store, fold: Fold, labels: Sequence[str], views: Sequence[View], text: TextConfig) -> Cohort:
     """Look up a fold's studies; one without a film of the wanted views or without text is left out and listed."""
     left_out: list[str] = []
-    columns = [store.label_names.index(label) for label in labels]
     train, validation, test = (
-        _part(store, ids, columns, views, text, left_out) for ids in (fold.train, fold.validation, fold.test)
+        part_of(store, ids, labels, views, text, left_out) for ids in (fold.train, fold.validation, fold.test)
     )
     for name, part in (("training", train), ("validation", validation), ("test", test)):
         if len(part) == 0:
@@ -72,24 +71,32 @@ def build_cohort(store: Store, fold: Fold, labels: Sequence[str], views: Sequenc
     return Cohort(fold.name, train, validation, test, tuple(left_out))
 
 
-def _part(
+def part_of(
     store: Store,
     ids: Sequence[str],
-    columns: Sequence[int],
+    labels: Sequence[str],
     views: Sequence[View],
     text: TextConfig,
     left_out: list[str],
+    *,
+    needs_text: bool = True,
+    shift: int = 0,
 ) -> Part:
+    """The studies of some ids; those without a film (or without text, if it is needed) are added to ``left_out``.
+
+    ``shift`` is added to the film rows, where several stores' films are numbered as one.
+    """
     studies, films, texts = [], [], []
     for study_id in ids:
         index = store.index_of(study_id)
         rows, selected = store.films_of(index, views), select_text(store.report(index), text)
-        if not rows or not selected.text:
+        if not rows or (needs_text and not selected.text):
             left_out.append(study_id)
             continue
         studies.append(index)
-        films.append(rows[0])
+        films.append(rows[0] + shift)
         texts.append(selected)
+    columns = [store.label_names.index(label) for label in labels]
     return Part(
         study_ids=tuple(store.study_ids[i] for i in studies),
         patient_ids=tuple(store.patient_ids[i] for i in studies),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossray.data.augment import ImageInputConfig
-from crossray.data.store import Store
 from crossray.data.text import SelectedText
 from crossray.encoders.image import ImageEncoder, ImageEncoderConfig
 from crossray.evaluation.cohort import Part
@@ -23,6 +22,14 @@ from crossray.inference.joint_model import JointModel
 from crossray.methods.base import ImageEmbedding
 
 _CHUNK_FILMS = 1024
+
+
+class Films(Protocol):
+    """Prepared films by their rows: a store, or several numbered as one."""
+
+    def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """``[n, S, S]`` uint8."""
+        ...
 
 
 class PooledTrunk(nn.Module):
@@ -41,7 +48,7 @@ class PooledTrunk(nn.Module):
 class RunModel:
     """A run's joint model with the films of one part embedded once."""
 
-    def __init__(self, run: Run, store: Store, batch_size: int) -> None:
+    def __init__(self, run: Run, store: Films, batch_size: int) -> None:
         self._run, self._store, self._batch_size = run, store, batch_size
         self._embedded: dict[tuple[str, ...], ImageEmbedding] = {}
 
@@ -100,7 +107,7 @@ class RunModel:
 class ImageNetModel:
     """The same trunk with its ImageNet weights: the floor that sees the same pixels."""
 
-    def __init__(self, config: ImageEncoderConfig, image: ImageInputConfig, store: Store, batch_size: int) -> None:
+    def __init__(self, config: ImageEncoderConfig, image: ImageInputConfig, store: Films, batch_size: int) -> None:
         self.config = config.model_copy(update={"pretrained": "imagenet"})
         self._image, self._store, self._batch_size = image, store, batch_size
 

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.augment import ImageInputConfig
-from crossray.data.store import Store
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part
 from crossray.evaluation.finetune import FinetuneConfig, Progress, finetune
 from crossray.evaluation.floors import PairSplit, RidgeConfig, ridge_retrieval
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.models import Films, ImageNetModel, RunModel
 from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 from crossray.evaluation.prompts import load_prompts
 from crossray.evaluation.retrieval import RankCounts, RetrievalRanks, fuse, retrieval_ranks
@@ -101,7 +100,7 @@ def probe_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: 
 
 def finetune_task(
     model: RunModel | ImageNetModel,
-    store: Store,
+    store: Films,
     image: ImageInputConfig,
     cohort: Cohort,
     config: FinetuneConfig,

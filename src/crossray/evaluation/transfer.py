@@ -1,0 +1,242 @@
+"""Train a classifier on one store's labels, test it on another's studies: the second reading of the target paper.
+
+Spec: `global_local`, reading R2 (section 6.1): a pretrained checkpoint, a classifier trained on CheXpert or CheXphoto
+labels, tested on IU-RR. Any two stores of one prepared size will do. Films that the run was pretrained on are never
+tested on: of its own store, only the test side of its fold is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from crossray.data.chexpert import COMPETITION_LABELS
+from crossray.data.split_files import read_split
+from crossray.data.splits import Fold, SplitList
+from crossray.data.store import Store
+from crossray.data.study import View
+from crossray.errors import ConfigError
+from crossray.evaluation.cells import Arrays
+from crossray.evaluation.cohort import Cohort, Part, part_of
+from crossray.evaluation.finetune import FinetuneConfig, Progress
+from crossray.evaluation.fold import IMAGENET
+from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.probe import ProbeConfig
+from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.rows import Evaluated, classification_rows
+from crossray.evaluation.runs import Run, find_runs
+from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task
+from crossray.settings import Settings
+
+
+class TransferConfig(Settings):
+    """What is trained and how it is tested.
+
+    Attributes:
+        labels: the classes; both stores must hold them.
+        common_labels: those of them that are averaged by themselves.
+        tasks: ``probe`` (frozen features, the published default) and ``finetune``.
+        fraction: share of the training side whose labels are used, nested in the order of the split list.
+        views: the first film of these views stands for a study.
+        probe, finetune: their settings, as in ``crossray evaluate``.
+        draws, level, seed: of the bootstrap.
+    """
+
+    labels: tuple[str, ...] = COMPETITION_LABELS
+    common_labels: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("probe",)
+    fraction: float = Field(default=1.0, gt=0.0, le=1.0)
+    views: tuple[View, ...] = ("frontal",)
+    probe: ProbeConfig = ProbeConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    batch_size: int = Field(default=64, ge=1)
+    draws: int = Field(default=1000, ge=1)
+    level: float = Field(default=0.95, gt=0, lt=1)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """A run, where the classifier's labels come from (a fold of a split of a store), and where it is tested."""
+
+    run: Path
+    train: Path
+    split: str
+    test: Path
+    out: Path
+    fold: str | None = None
+    checkpoint: str = "best"
+
+
+class JoinedFilms:
+    """Two stores' films under one numbering: those of the second come after the first's.
+
+    Raises:
+        ConfigError: the two were prepared at different sizes.
+    """
+
+    def __init__(self, first: Store, second: Store) -> None:
+        if first.prepared_size != second.prepared_size:
+            raise ConfigError(
+                f"the two stores were prepared at {first.prepared_size} and {second.prepared_size} pixels.",
+                remedy="Prepare one of them again at the size of the other.",
+            )
+        self._stores, self.offset = (first, second), first.film_count
+
+    def pixels(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
+        """``[n, S, S]`` uint8 prepared films, in the order of ``rows``."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        own = [wanted < self.offset, wanted >= self.offset]
+        size = self._stores[0].prepared_size
+        films = np.empty((len(wanted), size, size), dtype=np.uint8)
+        for store, mine, start in zip(self._stores, own, (0, self.offset), strict=True):
+            if mine.any():
+                films[mine] = store.pixels(wanted[mine] - start)
+        return films
+
+
+def transfer(request: TransferRequest, config: TransferConfig, progress: Progress | None = None) -> Results:
+    """Train on one store, test on the other, write ``results.{json,csv,md}``.
+
+    Raises:
+        ConfigError: a label is missing, or sizes differ.
+        CheckpointError, StoreError, DataError: run, stores or split cannot be used.
+    """
+    run = find_runs([request.run], request.checkpoint)[0]
+    train_store, test_store, split = Store.open(request.train), Store.open(request.test), read_split(request.split)
+    fold = split.fold(request.fold or split.folds[0].name)
+    films = JoinedFilms(train_store, test_store)
+    tested = _tested_studies(run, test_store)
+    cohort = _cohort(run, train_store, test_store, fold, tested, films.offset, config)
+    protocol = _protocol(train_store, test_store, config)
+    scores = _scores(run, films, cohort, config, progress or _silent)
+    rows: list[Row] = []
+    ours = Evaluated(f"pretrained ({run.method})")
+    for task, found in scores.items():
+        predictions = {who: [fold_scores("all", cell)] for who, cell in found.items()}
+        rows += classification_rows(task, predictions, [(ours, IMAGENET)], protocol)
+    results = Results(
+        provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
+    )
+    write_results(results, request.out)
+    return results
+
+
+def _tested_studies(run: Run, store: Store) -> tuple[str, ...]:
+    """All studies of a store that is new to the run; of the one it was pretrained on, the test side of its fold."""
+    if run.made_from.get("store") != store.hash:
+        return tuple(store.study_ids)
+    return read_split(run.split).fold(run.fold).test
+
+
+def _cohort(
+    run: Run,
+    train_store: Store,
+    test_store: Store,
+    fold: Fold,
+    tested: Sequence[str],
+    offset: int,
+    config: TransferConfig,
+) -> Cohort:
+    left_out: list[str] = []
+
+    def part(store: Store, ids: Sequence[str], shift: int) -> Part:
+        missing = [label for label in config.labels if label not in store.label_names]
+        if missing:
+            raise ConfigError(
+                f"the store of {store.manifest.inputs.source} has no labels {', '.join(missing)}.",
+                field="labels",
+                remedy=f"It holds {', '.join(store.label_names) or 'none'}.",
+            )
+        return part_of(store, ids, config.labels, config.views, run.model.text, left_out, needs_text=False, shift=shift)
+
+    kept = max(1, round(config.fraction * len(fold.train)))
+    return Cohort(
+        fold.name,
+        train=part(train_store, fold.train[:kept], 0),
+        validation=part(train_store, fold.validation, 0),
+        test=part(test_store, tested, offset),
+        left_out=tuple(left_out),
+    )
+
+
+def _scores(
+    run: Run, films: JoinedFilms, cohort: Cohort, config: TransferConfig, say: Progress
+) -> dict[str, Mapping[Evaluated, Arrays]]:
+    models: dict[Evaluated, RunModel | ImageNetModel] = {
+        Evaluated(f"pretrained ({run.method})"): RunModel(run, films, config.batch_size),
+        IMAGENET: ImageNetModel(run.model.image_encoder, run.model.image, films, config.batch_size),
+    }
+    found: dict[str, Mapping[Evaluated, Arrays]] = {}
+    for task in config.tasks:
+        cells: dict[Evaluated, Arrays] = {}
+        for who, model in models.items():
+            say(f"{task}: {who.model}")
+            if task == "probe":
+                features = [model.features(part.films) for part in (cohort.train, cohort.validation, cohort.test)]
+                cells[who] = probe_task(features, cohort, config.probe)
+            else:
+                cells[who] = finetune_task(model, films, run.model.image, cohort, config.finetune, say)
+        found[task] = cells
+    return found
+
+
+def _protocol(train: Store, test: Store, config: TransferConfig) -> Protocol:
+    return Protocol(
+        id=f"transfer-{train.manifest.inputs.source}-to-{test.manifest.inputs.source}",
+        labels=config.labels,
+        common_labels=config.common_labels,
+        views=config.views,
+        draws=config.draws,
+        level=config.level,
+        seed=config.seed,
+    )
+
+
+def _provenance(
+    run: Run,
+    train: Store,
+    test: Store,
+    split: SplitList,
+    fold: Fold,
+    cohort: Cohort,
+    protocol: Protocol,
+    config: TransferConfig,
+) -> Provenance:
+    trained_on = f"{train.manifest.inputs.source}, store {train.hash[:16]}"
+    return Provenance(
+        protocol=protocol.id,
+        preset=protocol.preset,
+        split_protocol=split.protocol,
+        split_hash=split.hash,
+        store_hash=test.hash,
+        source=test.manifest.inputs.source,
+        folds=(fold.name,),
+        runs={fold.name: f"{run.path.name}, weights {run.weights_hash[:16]}"},
+        seeds={"bootstrap": config.seed, "fine-tuning": config.finetune.seed, "training": run.seed},
+        draws=config.draws,
+        level=config.level,
+        studies=len(cohort.test),
+        left_out=cohort.left_out,
+        labels=config.labels,
+        common_labels=config.common_labels,
+        choices={
+            "training labels": f"{len(cohort.train)} studies of {trained_on}",
+            "selection": "C and the epoch are chosen on the training store's validation side",
+            "tested": "every study of a store new to the run; of the run's own store, its fold's test side",
+        },
+        settings=config.model_dump(mode="json"),
+        command=command_line(),
+        versions=versions(),
+        date=now(),
+    )
+
+
+def _silent(line: str) -> None:
+    pass

@@ -1,0 +1,92 @@
+"""A classifier trained on one store and tested on another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crossray.data.prepare import PrepareConfig, prepare_store
+from crossray.data.store import Store
+from crossray.data.study import Study
+from crossray.errors import ConfigError
+from crossray.evaluation.results import read_results
+from crossray.evaluation.transfer import JoinedFilms, TransferConfig, TransferRequest, transfer
+from crossray.settings import build_settings
+
+from .conftest import DrawnSource
+
+LABELS = ("No Finding", "Pleural Effusion")
+
+
+class OtherSource(DrawnSource):
+    """The same drawings as other studies."""
+
+    name = "elsewhere"
+
+    def studies(self) -> Iterator[Study]:
+        return (replace(study, study_id=f"elsewhere-{study.study_id}") for study in super().studies())
+
+    def fingerprint(self) -> str:
+        return "elsewhere-1"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("elsewhere") / "store"
+    prepare_store(OtherSource(), folder, build_settings(PrepareConfig, {"size": 40}), workers=1)
+    return folder
+
+
+def _config(**changes: object) -> TransferConfig:
+    return build_settings(
+        TransferConfig, {"labels": LABELS, "draws": 20, "probe": {"c_grid": [0.01]}, "batch_size": 16, **changes}
+    )
+
+
+def _request(trained: Path, test: Path, out: Path) -> TransferRequest:
+    return TransferRequest(trained / "runs" / "fold0", trained / "store", str(trained / "split.json"), test, out, "0")
+
+
+def test_every_study_of_a_new_store_is_tested_beside_the_floor(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    finetune = {"epochs": 1, "batch_size": 8}
+    config = _config(tasks=("probe", "finetune"), finetune=finetune)
+    results = transfer(_request(trained, elsewhere, tmp_path / "out"), config)
+    assert read_results(tmp_path / "out") == results
+    assert (results.provenance.studies, results.provenance.protocol) == (48, "transfer-drawn-to-elsewhere")
+    for task in ("probe", "finetune"):
+        row = results.one(task=task, model="pretrained (global_local)", metric="AUROC", target="Pleural Effusion")
+        assert (row.n, row.positives) == (48, 32)
+        assert results.select(task=task, kind="difference", target="Pleural Effusion")
+
+
+def test_of_its_own_store_a_run_is_tested_on_its_test_side_only(trained: Path, tmp_path: Path) -> None:
+    results = transfer(_request(trained, trained / "store", tmp_path / "out"), _config())
+    assert results.provenance.studies == 16
+
+
+def test_a_fraction_uses_fewer_labels(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    results = transfer(_request(trained, elsewhere, tmp_path / "out"), _config(fraction=0.5))
+    assert results.provenance.choices["training labels"].startswith("12 studies of drawn")
+
+
+def test_a_label_that_a_store_lacks_is_named(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no labels Edema"):
+        transfer(_request(trained, elsewhere, tmp_path / "out"), _config(labels=("Edema",)))
+
+
+def test_joined_films_keep_the_order_that_was_asked_for(trained: Path, elsewhere: Path) -> None:
+    first, second = Store.open(trained / "store"), Store.open(elsewhere)
+    films = JoinedFilms(first, second)
+    rows = [films.offset + 3, 5, films.offset, 0]
+    wanted = np.stack([second.pixels([3])[0], first.pixels([5])[0], second.pixels([0])[0], first.pixels([0])[0]])
+    np.testing.assert_array_equal(films.pixels(rows), wanted)
+
+
+def test_stores_of_different_size_are_refused(trained: Path, tmp_path: Path) -> None:
+    prepare_store(OtherSource(), tmp_path / "small", build_settings(PrepareConfig, {"size": 32}), workers=1)
+    with pytest.raises(ConfigError, match="40 and 32 pixels"):
+        JoinedFilms(Store.open(trained / "store"), Store.open(tmp_path / "small"))
