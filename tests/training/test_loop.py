@@ -144,6 +144,31 @@ def test_clipping_bounds_the_step(tmp_path: Path) -> None:
     assert figures_of(tmp_path, "train", "gradient_norm")[0] > 0.01
 
 
+class Hooked(FakeMethod):
+    """Holds its head still in the first epoch, and its temperature at a half whatever the update was."""
+
+    def before_step(self, epoch: int) -> None:
+        self.head.requires_grad_(epoch > 0)
+
+    def after_step(self) -> None:
+        with torch.no_grad():
+            self.log_scale.fill_(0.5)
+
+
+def test_a_method_is_told_the_epoch_before_each_step_and_may_correct_the_weights_after(tmp_path: Path) -> None:
+    method = Hooked()
+    before = method.head.weight.detach().clone()
+    parts = replace(fake_parts(), method=method)
+    fake_fit(tmp_path, QUICK.model_copy(update={"epochs": 1, "ema_decay": 0.5}), parts)
+    assert torch.equal(method.head.weight, before)
+    state = read_tensors(tmp_path / "checkpoints" / "state.safetensors")[0]
+    assert method.log_scale.item() == 0.5
+    assert state["average/log_scale"].item() == 0.5 + 0.5**5  # the average takes in corrected weights
+    second = replace(fake_parts(), method=Hooked())
+    fake_fit(tmp_path / "longer", QUICK, second)
+    assert second.method.get_parameter("head.weight").grad is not None
+
+
 def test_plain_accumulation_contrasts_each_micro_batch_by_itself(tmp_path: Path) -> None:
     small = QUICK.model_copy(update={"micro_batch": 2, "epochs": 1})
     fake_fit(tmp_path / "plain", small)

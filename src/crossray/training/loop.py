@@ -122,6 +122,7 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     """Forward, backward, average, clip, update, log."""
     config, fabric, place = session.config, session.fabric, state.place
     seed_step(config.seed, place.step, fabric.global_rank)
+    state.method.before_step(place.epoch)
     factor = state.schedule.factor(place.step)
     set_learning_rates(state.optimizer, factor)
     state.optimizer.zero_grad(set_to_none=True)
@@ -131,6 +132,7 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     if config.clip_norm is not None:
         figures["gradient_norm"] = _clip(session, state)
     fabric.strategy.optimizer_step(state.optimizer)
+    state.method.after_step()
     if state.average is not None:
         state.average.update()
     place.step += 1
