@@ -52,7 +52,7 @@ def test_the_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
         ("training.optimizer.learnin_rate=1", "training.optimizer.learning_rate"),
         ("image.augmentation.rotate_degrees=1", "degrees"),
         ("method.gama1=4", "gamma1"),
-        ("training.schedule.warmup=0.1", "warmup_fraction"),
+        ("training.schedule.warm_fraction=0.1", "warmup_fraction"),
         ("methods={}", "method"),
     ],
 )

@@ -27,6 +27,12 @@ def test_every_trainable_parameter_is_in_one_group_by_part_and_decay() -> None:
     assert of["log_scale"] == (1e-3, 0.0)
 
 
+def test_everything_is_decayed_where_asked_for() -> None:
+    groups = parameter_groups(FakeMethod(batch_norm=True), RATES.model_copy(update={"decay": "all"}))
+    assert {group["weight_decay"] for group in groups} == {0.1}
+    assert len(groups) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)]
 )

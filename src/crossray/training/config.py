@@ -12,8 +12,9 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
 
 
 class OptimizerConfig(Settings):
-    """The optimiser. The encoders may have a learning rate of their own; norms, biases and scales are never decayed.
+    """The optimiser. The encoders may have a learning rate of their own.
 
+    ``decay: weights`` leaves norms, biases and scales undecayed, ``all`` decays everything (as LoVT and PRIOR do).
     ``betas`` are of Adam and AdamW, ``momentum`` of SGD.
     """
 
@@ -22,36 +23,80 @@ class OptimizerConfig(Settings):
     image_encoder_learning_rate: float | None = Field(default=None, gt=0.0)
     text_encoder_learning_rate: float | None = Field(default=None, gt=0.0)
     weight_decay: float = Field(default=1e-6, ge=0.0)
+    decay: Literal["weights", "all"] = "weights"
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-class ConstantScheduleConfig(Settings):
-    """The learning rate stays, after a linear warm-up over ``warmup_fraction`` of all steps."""
+class WarmUpConfig(Settings):
+    """A linear warm-up over ``warmup_epochs`` epochs or, where that is ``null``, ``warmup_fraction`` of all steps.
+
+    It begins at ``warmup_start`` of the learning rate (``null``: at one step's share of it), and its last step has the
+    whole.
+    """
+
+    warmup_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+    warmup_epochs: float | None = Field(default=None, gt=0.0)
+    warmup_start: float | None = Field(default=None, ge=0.0, le=1.0)
+
+
+class ConstantScheduleConfig(WarmUpConfig):
+    """The learning rate stays after the warm-up."""
 
     name: Literal["constant"] = "constant"
-    warmup_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
-class CosineScheduleConfig(Settings):
-    """Linear warm-up, then half a cosine down to ``final_factor`` of the learning rate at the end."""
+class CosineScheduleConfig(WarmUpConfig):
+    """Warm-up, then half a cosine down to ``final_factor`` of the learning rate at the end."""
 
     name: Literal["cosine"] = "cosine"
     warmup_fraction: float = Field(default=0.05, ge=0.0, lt=1.0)
     final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
-class PlateauScheduleConfig(Settings):
+class StepScheduleConfig(WarmUpConfig):
+    """Multiply by ``factor`` after each of the ``milestones``, counted in epochs (JoImTeRNet: 0.1 after epoch 20)."""
+
+    name: Literal["step"] = "step"
+    milestones: tuple[int, ...] = Field(min_length=1)
+    factor: float = Field(default=0.1, gt=0.0, le=1.0)
+
+
+class PlateauScheduleConfig(WarmUpConfig):
     """Multiply by ``factor`` when the selection metric has not improved for more than ``patience`` validations."""
 
     name: Literal["plateau"] = "plateau"
     factor: float = Field(default=0.5, gt=0.0, lt=1.0)
     patience: int = Field(default=5, ge=0)
-    warmup_fraction: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+
+class PeriodicCosineScheduleConfig(Settings):
+    """A cosine that falls to ``final_factor`` over ``period`` epochs and rises again over as many, with no restart.
+
+    LoVT's: with a period of one epoch, every second validation meets the full learning rate.
+    """
+
+    name: Literal["periodic_cosine"] = "periodic_cosine"
+    period: float = Field(default=1.0, gt=0.0)
+    final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
+
+
+class WarmRestartsScheduleConfig(Settings):
+    """Half a cosine down to ``final_factor`` over every ``period`` epochs, each time from the full learning rate."""
+
+    name: Literal["warm_restarts"] = "warm_restarts"
+    period: float = Field(default=1.0, gt=0.0)
+    final_factor: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 ScheduleConfig = Annotated[
-    ConstantScheduleConfig | CosineScheduleConfig | PlateauScheduleConfig, Field(discriminator="name")
+    ConstantScheduleConfig
+    | CosineScheduleConfig
+    | StepScheduleConfig
+    | PlateauScheduleConfig
+    | PeriodicCosineScheduleConfig
+    | WarmRestartsScheduleConfig,
+    Field(discriminator="name"),
 ]
 
 

@@ -60,7 +60,7 @@ def fit(
     steps = steps_per_epoch(len(parts.training), config, fabric.world_size)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
     fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
-    state = TrainingState.start(parts.method, config, steps * config.epochs)
+    state = TrainingState.start(parts.method, config, [steps] * config.epochs)
     if (folder / CHECKPOINTS / STATE_FILE).is_file():
         state.resume(folder / CHECKPOINTS, fabric, identity)
     else:

@@ -1,4 +1,4 @@
-"""Optimisers from their configuration: rates by part of the model, no decay on norms, biases and scales."""
+"""Optimisers from their configuration: rates by part of the model, decay or none on norms, biases and scales."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     """Trainable parameters by (learning rate, decayed or not), each group with its names, in a fixed order.
 
     A parameter belongs to an encoder by its name (``image_encoder.``, ``text_encoder.``); everything else (projections,
-    heads, temperatures) has the plain rate. Parameters of fewer than two dimensions are not decayed.
+    heads, temperatures) has the plain rate. With ``decay: weights``, parameters of fewer than two dimensions are not
+    decayed.
     """
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate, decayed = _rate_of(name, config), parameter.ndim >= 2
+        rate, decayed = _rate_of(name, config), config.decay == "all" or parameter.ndim >= 2
         group = groups.setdefault(
             (rate, decayed),
             {"params": [], "names": [], "lr": rate, "weight_decay": config.weight_decay if decayed else 0.0},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,12 @@ class TrainingState:
     place: Place = field(default_factory=Place)
 
     @classmethod
-    def start(cls, method: Method, config: TrainingConfig, total_steps: int) -> TrainingState:
+    def start(cls, method: Method, config: TrainingConfig, epoch_steps: Sequence[int]) -> TrainingState:
         """The state before the first step (the model already on its device)."""
         return cls(
             method=method,
             optimizer=build_optimizer(method, config.optimizer, fused=config.precision != "16-mixed"),
-            schedule=Schedule(config.schedule, total_steps),
+            schedule=Schedule(config.schedule, epoch_steps),
             average=MovingAverage(method, config.ema_decay) if config.ema_decay is not None else None,
         )
 
