@@ -1,7 +1,8 @@
 """What a checkpoint holds: everything a run needs to go on, as tensors and JSON facts.
 
 ``state.safetensors`` holds all that (weights, average, optimiser, schedule, place in the epoch); ``best.safetensors``
-and ``last.safetensors`` hold weights alone, for inference. The files themselves: ``crossray.tensor_file``.
+and ``last.safetensors`` hold weights alone, for inference, as do ``stage-<name>.safetensors`` from the end of each
+stage but the last. The files themselves: ``crossray.tensor_file``.
 """
 
 from __future__ import annotations

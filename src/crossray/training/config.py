@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -104,12 +104,26 @@ class SelectionConfig(Settings):
     """Which validation figure chooses the best weights, drives a plateau schedule and stops early.
 
     ``metric`` is ``loss`` or a name that the validator returns (``recall_mean``); ``patience`` is the number of
-    validations without improvement after which training stops, ``null`` never.
+    validations without improvement after which training stops (or its stage ends), ``null`` never. Each stage begins
+    without a best figure, since losses of different objectives do not compare.
     """
 
     metric: str = "loss"
     goal: Literal["min", "max"] = "min"
     patience: int | None = Field(default=None, ge=1)
+
+
+class StageConfig(Settings):
+    """One stage of a method that trains in stages; ``optimizer`` and ``schedule`` replace the run's as a whole."""
+
+    name: str
+    epochs: int = Field(ge=1)
+    optimizer: OptimizerConfig | None = None
+    schedule: ScheduleConfig | None = None
+
+
+def _epochs_of_stages(so_far: dict[str, Any]) -> int:
+    return sum(stage.epochs for stage in so_far["stages"]) or 50
 
 
 class TrainingConfig(Settings):
@@ -121,10 +135,14 @@ class TrainingConfig(Settings):
     caching, at the price of encoding twice). ``caption: sentence`` shows one random sentence a step. ``use_validator``
     also has the passed-in validator run (retrieval, from the command line). ``initial_weights`` is a run's folder (its
     best weights and its tokenizer) or a checkpoint to start from.
+
+    ``stages`` says which stages of the method are trained, in its order, and how long: optimiser and schedule begin
+    anew at each. ``epochs`` is then their sum and need not be written.
     """
 
     seed: int = Field(default=0, ge=0, lt=2**32)
-    epochs: int = Field(default=50, ge=1)
+    stages: tuple[StageConfig, ...] = ()
+    epochs: int = Field(default_factory=_epochs_of_stages, ge=1)
     batch_size: int = Field(default=48, ge=1)
     micro_batch: int | None = Field(default=None, ge=1)
     accumulation: Literal["plain", "cached"] = "plain"
@@ -143,6 +161,13 @@ class TrainingConfig(Settings):
     def _caching_needs_pieces(self) -> TrainingConfig:
         if self.accumulation == "cached" and self.micro_batch is None:
             raise ValueError("accumulation: cached needs micro_batch, the number of pairs to encode at a time")
+        return self
+
+    @model_validator(mode="after")
+    def _stages_make_the_epochs(self) -> TrainingConfig:
+        total = sum(stage.epochs for stage in self.stages)
+        if self.stages and self.epochs != total:
+            raise ValueError(f"the stages have {total} epochs together, not {self.epochs}: leave epochs out")
         return self
 
     @property

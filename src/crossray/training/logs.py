@@ -38,7 +38,7 @@ class RunLog:
     """Writes lines of figures; on all processes but the first it writes nothing.
 
     A line is ``{"kind": "train" | "validation", "step": ..., "epoch": ..., <figures>}``; ``step`` counts finished
-    optimiser steps, ``epoch`` is the epoch they belong to, both from 1.
+    optimiser steps, ``epoch`` is the epoch they belong to, both from 1. A method with stages has its ``stage`` too.
     """
 
     def __init__(self, folder: Path, runtime: RuntimeConfig, *, total_steps: int, step: int, writes: bool) -> None:
@@ -80,13 +80,20 @@ class RunLog:
             self._tensorboard.close()
 
     def record(
-        self, kind: Literal["train", "validation"], *, step: int, epoch: int, figures: Mapping[str, float]
+        self,
+        kind: Literal["train", "validation"],
+        *,
+        step: int,
+        epoch: int,
+        stage: str | None,
+        figures: Mapping[str, float],
     ) -> None:
         """Write one line."""
         if not self._writes:
             return
+        place = {"kind": kind, "step": step, "epoch": epoch} | ({"stage": stage} if stage is not None else {})
         with explained_disk_errors(CheckpointError, Path(self._file.name)):
-            self._file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch, **figures}) + "\n")
+            self._file.write(json.dumps({**place, **figures}) + "\n")
         if self._tensorboard is not None:
             for name, value in figures.items():
                 self._tensorboard.add_scalar(f"{kind}/{name}", value, step)

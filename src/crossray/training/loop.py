@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from crossray.training.session import RunSummary, Session, TrainingParts, steps_
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import DivergedError, backward_step, encode, seed_step
+from crossray.training.timeline import plan_run
 from crossray.training.validation import ValidationSet, Validator, require_metric, validate
 
 CHECKPOINTS = "checkpoints"
@@ -58,25 +59,26 @@ def fit(
     validator = validator if config.use_validator else None
     require_metric(config.selection, validator)
     steps = steps_per_epoch(len(parts.training), config, fabric.world_size)
+    timeline = plan_run(parts.method, config, [steps] * config.epochs)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
     fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
-    state = TrainingState.start(parts.method, config, [steps] * config.epochs)
     if (folder / CHECKPOINTS / STATE_FILE).is_file():
-        state.resume(folder / CHECKPOINTS, fabric, identity)
+        state = TrainingState.resume(parts.method, config, timeline, folder / CHECKPOINTS, fabric, identity)
     else:
+        state = TrainingState.start(parts.method, config, timeline.stages[0])
         share_state(parts.method, fabric.world_size)
     if fabric.is_global_zero:
         keep_metrics_up_to(folder, state.place.step)
     log = RunLog(
         folder,
         runtime,
-        total_steps=steps * config.epochs,
+        total_steps=timeline.total_steps,
         step=state.place.step,
         writes=fabric.is_global_zero,
     )
     parts.method.train()
     with StopSignals() as stop, log:
-        session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, steps)
+        session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
         session.saved = time.monotonic()
         while state.place.finished is None:
             if not _train_epoch(session, state):
@@ -123,7 +125,7 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     config, fabric, place = session.config, session.fabric, state.place
     seed_step(config.seed, place.step, fabric.global_rank)
     state.method.before_step(place.epoch)
-    factor = state.schedule.factor(place.step)
+    factor = state.schedule.factor(place.stage_step)
     set_learning_rates(state.optimizer, factor)
     state.optimizer.zero_grad(set_to_none=True)
     losses = backward_step(fabric, state.method, batch, session.gather, config, step=place.step + 1)
@@ -136,11 +138,12 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     if state.average is not None:
         state.average.update()
     place.step += 1
+    place.stage_step += 1
     place.batch += 1
     session.count_step()
-    figures |= {"learning_rate": config.optimizer.learning_rate * factor, "pairs_per_second": session.speed}
-    if place.step % session.runtime.log_every_steps == 0 or place.batch == session.steps_per_epoch:
-        session.log.record("train", step=place.step, epoch=place.epoch + 1, figures=figures)
+    figures |= {"learning_rate": state.stage.optimizer.learning_rate * factor, "pairs_per_second": session.speed}
+    if place.step % session.runtime.log_every_steps == 0 or place.batch == session.timeline.steps_of(place.epoch):
+        session.log.record("train", step=place.step, epoch=place.epoch + 1, stage=state.stage.name, figures=figures)
     session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=losses.total, pairs_per_second=session.speed)
 
 
@@ -163,19 +166,30 @@ def _end_epoch(session: Session, state: TrainingState, validator: Validator | No
     """Validate, keep the best weights, tell the schedule, decide whether to go on, save."""
     config, place = session.config, state.place
     place.epoch, place.batch = place.epoch + 1, 0
-    last = place.epoch == config.epochs
+    last = place.epoch == state.stage.end_epoch
     if place.epoch % config.validate_every_epochs == 0 or last:
         figures = _validate(session, state, validator)
-        session.log.record("validation", step=place.step, epoch=place.epoch, figures=figures)
+        session.log.record("validation", step=place.step, epoch=place.epoch, stage=state.stage.name, figures=figures)
         value = figures[config.selection.metric]
         state.schedule.observe(value if config.selection.goal == "min" else -value)
         if place.note(value, config.selection):
             state.write_weights(session.folder / CHECKPOINTS / "best.safetensors", session.fabric, figures)
         patience = config.selection.patience
         if last or (patience is not None and place.waited >= patience):
-            place.finished = "finished" if last else "stopped early"
-            state.write_weights(session.folder / CHECKPOINTS / "last.safetensors", session.fabric, figures)
+            _end_stage(session, state, figures)
     _save(session, state)
+
+
+def _end_stage(session: Session, state: TrainingState, figures: Mapping[str, float]) -> None:
+    """Keep the weights as they are now; begin the next stage or, after the last one, say how the run ended."""
+    place, following = state.place, session.timeline.after(state.stage)
+    name = "last" if following is None else f"stage-{state.stage.name}"
+    state.write_weights(session.folder / CHECKPOINTS / f"{name}.safetensors", session.fabric, figures)
+    if following is None:
+        place.finished = "finished" if place.epoch == state.stage.end_epoch else "stopped early"
+        return
+    state.enter(following, session.config)
+    share_state(state.method, session.fabric.world_size)  # what a stage draws anew is the same everywhere
 
 
 def _validate(session: Session, state: TrainingState, validator: Validator | None) -> dict[str, float]:

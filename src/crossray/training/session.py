@@ -17,6 +17,7 @@ from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.logs import RunLog
 from crossray.training.signals import StopSignals
 from crossray.training.state import TrainingState
+from crossray.training.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Session:
     gather: Gather
     log: RunLog
     stop: StopSignals
-    steps_per_epoch: int
+    timeline: Timeline
     pairs: int = 0
     training_seconds: float = 0.0
     clock: float = 0.0

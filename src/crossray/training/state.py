@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from crossray.training.config import SelectionConfig, TrainingConfig
 from crossray.training.ema import MovingAverage
 from crossray.training.optimizers import build_optimizer
 from crossray.training.schedules import Schedule
+from crossray.training.timeline import Stage, Timeline
 
 STATE_FILE = "state.safetensors"
 
@@ -26,11 +27,13 @@ STATE_FILE = "state.safetensors"
 class Place:
     """Where a run is.
 
-    ``step`` counts finished optimiser steps, ``epoch`` and ``batch`` (from 0) name the next one. ``best`` is the best
-    selection figure so far with its step, ``waited`` the validations since. ``finished`` says why there is no more.
+    ``step`` counts finished optimiser steps, ``stage_step`` those of the stage, ``epoch`` and ``batch`` (from 0) name
+    the next one. ``best`` is the stage's best selection figure so far with its step, ``waited`` the validations since.
+    ``finished`` says why there is no more.
     """
 
     step: int = 0
+    stage_step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float | None = None
@@ -47,26 +50,35 @@ class Place:
             self.waited += 1
         return better
 
+    def enter(self, stage: Stage) -> None:
+        """Stand at the beginning of a stage: nothing is the best yet."""
+        self.epoch, self.batch, self.stage_step = stage.first_epoch, 0, 0
+        self.best, self.best_step, self.waited = None, 0, 0
+
 
 @dataclass
 class TrainingState:
     """Model, optimiser and all that goes with them."""
 
     method: Method
+    stage: Stage
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     average: MovingAverage | None
     place: Place = field(default_factory=Place)
 
     @classmethod
-    def start(cls, method: Method, config: TrainingConfig, epoch_steps: Sequence[int]) -> TrainingState:
-        """The state before the first step (the model already on its device)."""
-        return cls(
-            method=method,
-            optimizer=build_optimizer(method, config.optimizer, fused=config.precision != "16-mixed"),
-            schedule=Schedule(config.schedule, epoch_steps),
-            average=MovingAverage(method, config.ema_decay) if config.ema_decay is not None else None,
-        )
+    def start(cls, method: Method, config: TrainingConfig, stage: Stage) -> TrainingState:
+        """The state before a stage's first step (the model already on its device)."""
+        optimizer, schedule = _begin(method, config, stage)
+        average = MovingAverage(method, config.ema_decay) if config.ema_decay is not None else None
+        return cls(method, stage, optimizer, schedule, average)
+
+    def enter(self, stage: Stage, config: TrainingConfig) -> None:
+        """Go over to another stage: its own optimiser, moments and schedule. The averaged weights go on."""
+        self.optimizer, self.schedule = _begin(self.method, config, stage)
+        self.stage = stage
+        self.place.enter(stage)
 
     def save(self, folder: Path, fabric: Fabric, identity: str) -> None:
         """Write ``state.safetensors`` (the first process does)."""
@@ -84,7 +96,10 @@ class TrainingState:
         }
         write_tensors(folder / STATE_FILE, tensors, facts)
 
-    def resume(self, folder: Path, fabric: Fabric, identity: str) -> None:
+    @classmethod
+    def resume(
+        cls, method: Method, config: TrainingConfig, timeline: Timeline, folder: Path, fabric: Fabric, identity: str
+    ) -> TrainingState:
         """Go on from ``state.safetensors``.
 
         Raises:
@@ -98,12 +113,15 @@ class TrainingState:
                 file=path,
                 remedy="Choose another output folder.",
             )
-        average = restore_state(tensors, facts["optimizer"], self.method, self.optimizer)
-        if self.average is not None:
-            self.average.restore(average)
-        self.schedule.restore(facts["schedule"])
+        place = Place(**facts["place"])
+        state = cls.start(method, config, timeline.at(place.epoch))
+        state.place = place
+        average = restore_state(tensors, facts["optimizer"], method, state.optimizer)
+        if state.average is not None:
+            state.average.restore(average)
+        state.schedule.restore(facts["schedule"])
         fabric.strategy.precision.load_state_dict(facts["precision"])
-        self.place = Place(**facts["place"])
+        return state
 
     def write_weights(self, path: Path, fabric: Fabric, figures: Mapping[str, float]) -> None:
         """Write the weights for inference: the averaged ones, if the run keeps an average."""
@@ -119,6 +137,14 @@ class TrainingState:
             "figures": dict(figures),
         }
         write_tensors(path, weights, facts)
+
+
+def _begin(method: Method, config: TrainingConfig, stage: Stage) -> tuple[torch.optim.Optimizer, Schedule]:
+    """A stage's optimiser, over whatever the stage trains, and its schedule."""
+    if stage.name is not None:
+        method.enter_stage(stage.name)
+    optimizer = build_optimizer(method, stage.optimizer, fused=config.precision != "16-mixed")
+    return optimizer, Schedule(stage.schedule, stage.epoch_steps)
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
