@@ -10,7 +10,9 @@ import pytest
 from crossray.data.split_files import read_split, write_split
 from crossray.errors import CheckpointError, ConfigError
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
+from crossray.evaluation.grounding_floors import ANY_PRIOR, CENTRE, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.results import Results, read_results
+from crossray.methods.global_local import GlobalLocal
 
 SETTINGS = (
     "finetune.epochs=1",
@@ -19,6 +21,8 @@ SETTINGS = (
     "probe.c_grid=[0.01]",
     "ridge.alphas=[100]",
 )
+
+_NO_PHRASE = "protocol.grounding.findings=[Fracture]"
 
 
 def _evaluate(trained: Path, out: Path, said: list[str], *, report: bool = True) -> Results:
@@ -39,6 +43,57 @@ def test_every_task_has_our_line_its_floor_and_their_difference(everything: Path
         models = {row.model for row in results.select(task=task)}
         assert {"chance", "pretrained (global_local)", floor, f"pretrained (global_local) − {floor}"} <= models
     assert {row.kind for row in results.select(task="zero_shot")} == {"chance", "model", "variant"}
+
+
+def test_grounding_stands_beside_chance_and_floors_that_never_look(everything: Path) -> None:
+    results = read_results(everything)
+    rows = results.select(task="grounding", metric="pointing game", target="all phrases")
+    assert [row.model for row in rows] == [
+        "chance",
+        "pretrained (global_local)",
+        CENTRE,
+        ANY_PRIOR,
+        FINDING_PRIOR,
+        SIDE_PRIOR,
+        WORDS_PRIOR,
+        f"pretrained (global_local) − {SIDE_PRIOR}",
+        f"pretrained (global_local) − {WORDS_PRIOR}",
+    ]
+    assert {row.n for row in rows} == {22}
+    by_model = {row.model: row.value for row in rows}
+    assert by_model["chance"] == pytest.approx(12 * 12 / (40 * 32))
+    # Left and right effusions lie at two places: whoever reads the side knows the place.
+    assert by_model[CENTRE] == 0
+    assert by_model[SIDE_PRIOR] == by_model[WORDS_PRIOR] == 1
+    assert "the phrase itself is given" in results.provenance.choices["grounding"]
+
+
+def test_a_task_that_cannot_be_done_is_skipped_and_says_why(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    request = EvaluationRequest(
+        (trained / "runs",), tmp_path / "a", tasks="grounding,probe", settings=(*SETTINGS, _NO_PHRASE), report=False
+    )
+    results = evaluate_runs(request, progress=said.append)
+    assert {row.task for row in results.rows} == {"probe"}
+    assert "fold 1: grounding is skipped, no phrase of the test side has a known place on its film" in said
+    monkeypatch.setattr(GlobalLocal, "reads_reports", False)
+    tasks = "retrieval,zero_shot,grounding,probe"
+    request = EvaluationRequest((trained / "runs",), tmp_path / "b", tasks=tasks, settings=SETTINGS)
+    results = evaluate_runs(request, progress=said.append)
+    assert {row.task for row in results.rows} == {"probe"}
+    for task in ("retrieval", "zero_shot", "grounding"):
+        assert f"fold 0: {task} is skipped, global_local reads no reports" in said
+
+
+def test_the_sentence_may_be_given_instead_of_the_phrase(everything: Path, trained: Path, tmp_path: Path) -> None:
+    settings = (*SETTINGS, "protocol.grounding.text=sentence")
+    request = EvaluationRequest((trained / "runs",), tmp_path, tasks="grounding", settings=settings, report=False)
+    sentence = evaluate_runs(request)
+    assert {row.kind for row in sentence.rows} == {"chance", "model"}, "floors were not asked for"
+    conditions = {"task": "grounding", "kind": "model", "metric": "CNR", "target": "all phrases"}
+    assert sentence.one(**conditions).value != read_results(everything).one(**conditions).value
 
 
 def test_numbers_carry_protocol_hashes_counts_and_intervals(everything: Path) -> None:
@@ -99,3 +154,5 @@ def test_the_report_stands_alone(everything: Path) -> None:
         assert f"<h2>{part}</h2>" in page
     assert 'class="box"' in page
     assert "pleural effusion" in page
+    assert "Pointing game, all phrases" in page
+    assert "Phrase grounding: all phrases (22 phrases)" in page

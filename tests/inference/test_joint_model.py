@@ -200,3 +200,45 @@ def test_another_checkpoint_is_named_if_it_is_there(run: Path) -> None:
         JointModel.load(run, checkpoint="last")
     with pytest.raises(CheckpointError, match="no such run folder"):
         JointModel.load(run / "nowhere")
+
+
+@pytest.mark.parametrize("method", [GlobalLocalConfig(), ConVirtConfig()])
+def test_phrases_of_many_films_are_mapped_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: MethodConfig
+) -> None:
+    model = JointModel.load(write_run(tmp_path / "run", method))
+    images = model.embed_images(films())
+    phrases = ["left effusion", "a large heart", "left effusion", "edema"]
+    rows = [4, 0, 1, 4]
+    whole = model.phrase_map(images, phrases, rows)
+    assert whole.shape == (4, *images.grid)
+    monkeypatch.setattr("crossray.inference.joint_model._FILMS_COMPARED_AT_ONCE", 3)
+    torch.testing.assert_close(model.phrase_map(images, phrases, rows), whole, atol=1e-5, rtol=1e-5)
+    for phrase, row, got in zip(phrases, rows, whole, strict=True):
+        alone = model.phrase_map(model.embed_images(films()[row : row + 1]), [phrase], [0])
+        torch.testing.assert_close(got, alone[0], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(whole[0], whole[3]), "two phrases of one film"
+
+
+def test_a_phrases_map_is_the_mean_attention_of_its_words(run: Path) -> None:
+    model = JointModel.load(run)
+    phrase = "Small right effusion"
+    maps = model.word_region_attention(films(1)[0], phrase).maps
+    got = model.phrase_map(model.embed_images(films(1)), [phrase], [0])
+    torch.testing.assert_close(got[0], maps.mean(dim=0), atol=1e-5, rtol=1e-5)
+
+
+class Mute(torch.nn.Module):
+    """A method that says nothing about places."""
+
+    name = "mute"
+
+
+def test_phrases_without_films_are_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = JointModel.load(run)
+    images = model.embed_images(films(1))
+    with pytest.raises(ConfigError, match="2 phrases were given, but films for 1"):
+        model.phrase_map(images, ["a", "b"], [0])
+    monkeypatch.setattr(model, "method", Mute())
+    with pytest.raises(ConfigError, match="mute does not say where"):
+        model.phrase_map(images, ["a"], [0])

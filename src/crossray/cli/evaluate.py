@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 _RUNS = "Run folders, or folders of them (one run for each fold)."
-_TASKS = "Comma-separated: retrieval, zero_shot, probe, finetune, floors."
+_TASKS = "Comma-separated: retrieval, zero_shot, grounding, probe, finetune, floors."
 _SET = "Change a setting, e.g. --set finetune.epochs=4 or --set protocol.draws=200."
 _STORE = "Where the store is now, if it was moved."
 _SPLIT = "The split list, if it was moved."
@@ -18,7 +18,7 @@ _CELLS = "Folder of finished pieces, shared between evaluations so that floors a
 def evaluate(
     runs: Annotated[list[Path], typer.Argument(help=_RUNS, show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv, results.md and report.html.")],
-    tasks: Annotated[str, typer.Option(help=_TASKS)] = "retrieval,zero_shot,probe,finetune,floors",
+    tasks: Annotated[str, typer.Option(help=_TASKS)] = "retrieval,zero_shot,grounding,probe,finetune,floors",
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,
     store: Annotated[Path | None, typer.Option(help=_STORE, show_default=False)] = None,
     split: Annotated[str | None, typer.Option(help=_SPLIT, show_default=False)] = None,

@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.augment import evaluation_window
 from crossray.data.splits import SplitList
 from crossray.data.store import Store
 from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
 from crossray.evaluation.cohort import Cohort, build_cohort
 from crossray.evaluation.finetune import Progress
+from crossray.evaluation.grounding_floors import GroundingFloors
+from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
 from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.phrases import KnownPhrases, known_phrases
 from crossray.evaluation.prompts import load_prompts
-from crossray.evaluation.protocol import EvaluationConfig, Protocol
+from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run
-from crossray.evaluation.tasks import (
-    finetune_task,
-    probe_task,
-    retrieval_task,
-    ridge_task,
-    zero_shot_task,
-)
+from crossray.evaluation.tasks import finetune_task, probe_task, retrieval_task, ridge_task, zero_shot_task
+from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
@@ -74,14 +73,37 @@ class FoldEvaluation:
         return "floors" in self.config.tasks
 
     def evaluate(self) -> dict[str, dict[Evaluated, Arrays]]:
-        """The cells of every task that was asked for."""
+        """The cells of every task that was asked for and can be done."""
         methods: dict[str, Callable[[], dict[Evaluated, Arrays]]] = {
             "retrieval": self.retrieval,
             "zero_shot": self.zero_shot,
+            "grounding": self.grounding,
             "probe": self.probe,
             "finetune": self.finetune,
         }
-        return {task: method() for task, method in methods.items() if task in self.config.tasks}
+        found: dict[str, dict[Evaluated, Arrays]] = {}
+        for task in (name for name in methods if name in self.config.tasks):
+            why_not = self.obstacle(task)
+            if why_not:
+                self.say(f"fold {self.run.fold}: {task} is skipped, {why_not}")
+            else:
+                found[task] = methods[task]()
+        return found
+
+    def obstacle(self, task: str) -> str:
+        """Why a task cannot be done with this run and store, in words; empty if it can."""
+        if task in TEXT_TASKS and not self._abilities["reads_reports"]:
+            return f"{self.run.method} reads no reports"
+        if task == "grounding" and not self._abilities["grounds_phrases"]:
+            return f"{self.run.method} does not say where a phrase points"
+        if task == "grounding" and not len(self.test_phrases):
+            return "no phrase of the test side has a known place on its film"
+        return ""
+
+    @cached_property
+    def test_phrases(self) -> KnownPhrases:
+        """Phrases of the test side whose place is known."""
+        return known_phrases(self.store, self.cohort.test, self.protocol.grounding)
 
     def retrieval(self) -> dict[Evaluated, Arrays]:
         """Ranks by the fused score, by its two parts where there are two, and by the ridge."""
@@ -106,6 +128,20 @@ class FoldEvaluation:
             Evaluated(self.pretrained.model, name, "model" if name == config.name else "variant"): arrays
             for name, arrays in unflatten(cell).items()
         }
+
+    def grounding(self) -> dict[Evaluated, Arrays]:
+        """Scores of the run's maps of the test phrases, and of maps that never look at the film."""
+        config, ties = self.protocol.grounding, self.protocol.ties
+        judge = Judge(self.cohort.test, self.test_phrases, config, ties)
+        depends = {"grounding": config.model_dump(mode="json"), "ties": ties}
+        window = evaluation_window(self.store.prepared_size, self.run.model.image)
+        found = {self.pretrained: self._of_run("grounding", depends, lambda: grounding_task(self.model, judge, window))}
+        if self.has_floors:
+            # Made from boxes and words alone: the same for every encoder.
+            made_from = {**self._data_dependence(), "task": depends}
+            cell = self._cell("floor-grounding", made_from, lambda: flatten(self._grounding_floors(judge)))
+            found |= {Evaluated(name, kind="floor"): arrays for name, arrays in unflatten(cell).items()}
+        return found
 
     def probe(self) -> dict[Evaluated, Arrays]:
         """Logistic regression on the run's frozen features, and on ImageNet's."""
@@ -137,6 +173,23 @@ class FoldEvaluation:
         if self.has_floors:
             found[IMAGENET] = self._of_floor("finetune", depends, lambda: tune(self.imagenet, "ImageNet"))
         return found
+
+    def _grounding_floors(self, judge: Judge) -> dict[str, Arrays]:
+        train = known_phrases(self.store, self.cohort.train, judge.config)
+        return grounding_floor_task(GroundingFloors(train, judge.config), judge)
+
+    @cached_property
+    def _abilities(self) -> Arrays:
+        """What the run's method can do; a cell, so that a finished evaluation is repeated without loading the run."""
+
+        def look() -> Arrays:
+            method = self.model.joint.method
+            return {
+                "reads_reports": np.array(method.reads_reports),
+                "grounds_phrases": np.array(isinstance(method, GroundsPhrases)),
+            }
+
+        return self._cell("pretrained-abilities", {"weights": self.run.weights_hash}, look)
 
     def _run_features(self) -> list[NDArray[np.float32]]:
         return [self.model.features(part.films) for part in self._parts]

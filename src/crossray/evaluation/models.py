@@ -88,6 +88,11 @@ class RunModel:
             )
         return self._embedded[part.study_ids]
 
+    def phrase_maps(self, part: Part, rows: Sequence[int], phrases: Sequence[str]) -> FloatArray:
+        """Where each phrase points in the part's film of its row: ``[P, rows, columns]`` over what the model sees."""
+        maps: FloatArray = self.joint.phrase_map(self.images(part), phrases, rows).double().numpy()
+        return maps
+
     def features(self, films: NDArray[np.int64]) -> NDArray[np.float32]:
         """Pooled trunk features ``[n, C]``, before any projection."""
         pieces = [

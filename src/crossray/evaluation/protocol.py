@@ -14,13 +14,16 @@ from crossray.data.study import View
 from crossray.errors import ConfigError
 from crossray.evaluation.finetune import FinetuneConfig
 from crossray.evaluation.floors import RidgeConfig
+from crossray.evaluation.grounding import GroundingConfig
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.retrieval import Ties
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings, build_settings, read_yaml
 
-Task = Literal["retrieval", "zero_shot", "probe", "finetune", "floors"]
+Task = Literal["retrieval", "zero_shot", "grounding", "probe", "finetune", "floors"]
 TASKS: tuple[Task, ...] = get_args(Task)
+TEXT_TASKS: tuple[Task, ...] = ("retrieval", "zero_shot", "grounding")
+"""Tasks that only a method that reads reports can do."""
 
 
 class Protocol(Settings):
@@ -32,7 +35,8 @@ class Protocol(Settings):
         common_labels: those of them that are frequent enough to be averaged by themselves.
         views: the first film of these views stands for a study.
         recall_at: K of R@K.
-        ties: rule for candidates with equal scores.
+        ties: rule for candidates with equal scores, and for a map's equal maxima.
+        grounding: which phrases are looked for, what the model is given of them, and how maps are scored.
         draws, level, seed: of the bootstrap, by patient inside each fold.
         preset: ``clean`` (the default everywhere) or ``reference``, see docs.
     """
@@ -43,6 +47,7 @@ class Protocol(Settings):
     views: tuple[View, ...] = ("frontal",)
     recall_at: tuple[int, ...] = (1, 5, 10)
     ties: Ties = "expected"
+    grounding: GroundingConfig = GroundingConfig()
     draws: int = Field(default=1000, ge=1)
     level: float = Field(default=0.95, gt=0, lt=1)
     seed: int = 0

@@ -25,13 +25,13 @@ class Row(Settings):
     """One number.
 
     Attributes:
-        task: retrieval, zero_shot, probe or finetune.
+        task: retrieval, zero_shot, grounding, probe or finetune.
         model: what was evaluated, or "A − B" for a paired difference.
         variant: direction of retrieval, scorer of zero-shot, pooling of folds.
-        metric: AUROC, AP, R@1, ..., median rank.
-        target: the label, or the mean over some.
+        metric: AUROC, AP, R@1, ..., median rank, pointing game, ...
+        target: the label, finding or direction, or the mean over some.
         value, low, high: estimate and interval; ``None`` where undefined or exact.
-        n, positives: studies (or queries) with a known label, and those with the finding.
+        n, positives: studies (or queries, or phrases) with a known label, and those with the finding.
         kind: a model, a floor, chance, or a paired difference.
     """
 

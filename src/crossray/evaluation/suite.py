@@ -14,6 +14,8 @@ from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.fold import IMAGENET, RIDGE, FoldEvaluation
+from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
+from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
 from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
@@ -23,6 +25,9 @@ from crossray.settings import build_settings
 
 Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
 """What was evaluated → (fold, cell) for each fold."""
+
+#: Floors that our lines are compared to by a paired difference.
+_COMPARED = (IMAGENET, RIDGE, Evaluated(SIDE_PRIOR, kind="floor"), Evaluated(WORDS_PRIOR, kind="floor"))
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,10 @@ def open_evaluation(
     list_ = read_split(split or runs[0].split)
     protocol = protocol_for(list_.protocol, opened.label_names, opened.labels)
     if protocol_changes:
-        protocol = build_settings(Protocol, protocol.model_dump() | dict(protocol_changes))
+        content = protocol.model_dump()
+        for name, value in protocol_changes.items():
+            content[name] = {**content[name], **value} if name == "grounding" and isinstance(value, dict) else value
+        protocol = build_settings(Protocol, content)
     return Evaluation(runs, opened, list_, protocol, config)
 
 
@@ -98,7 +106,10 @@ def evaluate(folds: Sequence[FoldEvaluation], out: Path) -> Results:
 
 def _rows(task: str, predictions: Predictions, protocol: Protocol) -> list[Row]:
     ours = next(who for who in predictions if who.kind == "model")
-    differences = [(ours, floor) for floor in (IMAGENET, RIDGE) if floor in predictions]
+    differences = [(ours, floor) for floor in _COMPARED if floor in predictions]
+    if task == "grounding":
+        phrases = {who: [fold_phrases(*cell) for cell in cells] for who, cells in predictions.items()}
+        return grounding_rows(phrases, differences, protocol)
     if task != "retrieval":
         scores = {who: [fold_scores(*cell) for cell in cells] for who, cells in predictions.items()}
         return classification_rows(task, scores, differences, protocol)
@@ -135,6 +146,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         choices={
             "AUROC": "mean over folds of the AUC inside each fold; 'pooled' ranks all folds together by mid-ranks",
             "retrieval": "ranks inside each fold's gallery, hits pooled over folds; a tie counts by its probability",
+            **_grounding_choice(folds),
             "selection": "C, alpha and the epoch are chosen on each fold's validation side, never on its test side",
         },
         settings=config.model_dump(mode="json"),
@@ -142,6 +154,16 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         versions=versions(),
         date=now(),
     )
+
+
+def _grounding_choice(folds: Sequence[FoldEvaluation]) -> dict[str, str]:
+    if "grounding" not in folds[0].config.tasks or not sum(len(fold.test_phrases) for fold in folds):
+        return {}
+    left_out = sum(fold.test_phrases.left_out for fold in folds)
+    return {
+        "grounding": f"{folds[0].protocol.grounding.in_words}; "
+        f"{left_out} phrases left out, whose boxes lie on no evaluated film"
+    }
 
 
 def _silent(line: str) -> None:

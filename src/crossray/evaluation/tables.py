@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crossray.evaluation.grounding import OFF_FILM, POINTING
 from crossray.evaluation.results import Results, Row
 
 TASK_TITLES = {
     "retrieval": "Retrieval",
     "zero_shot": "Zero-shot classification",
+    "grounding": "Phrase grounding",
     "probe": "Linear probe (frozen features)",
     "finetune": "Fine-tuned",
 }
+
+#: Tasks whose tables have models down and metrics across, and what their rows count.
+METRICS_ACROSS = {"retrieval": "queries", "grounding": "phrases"}
 
 _METRIC_NOTES = {
     "AUROC": "area under the ROC curve",
@@ -52,16 +57,17 @@ class Table:
 def tables(results: Results) -> list[Table]:
     """Every table of the results, task by task.
 
-    Retrieval has one for each direction, models down and metrics across; classification one for each metric, labels
-    down and models across.
+    Retrieval has one for each direction and grounding one for each finding, models down and metrics across;
+    classification one for each metric, labels down and models across.
     """
     found = []
     for task in TASK_TITLES:
         rows = results.select(task=task)
-        across = "target" if task == "retrieval" else "metric"
-        for place, value in enumerate(dict.fromkeys(getattr(row, across) for row in rows)):
-            part = [row for row in rows if getattr(row, across) == value]
-            found.append(_retrieval_table(value, part, place < 2) if task == "retrieval" else _label_table(value, part))
+        by_target = task in METRICS_ACROSS
+        of = "target" if by_target else "metric"
+        for place, value in enumerate(dict.fromkeys(getattr(row, of) for row in rows)):
+            part = [row for row in rows if getattr(row, of) == value]
+            found.append(_metrics_table(value, part, place < 2) if by_target else _label_table(value, part))
     return found
 
 
@@ -92,11 +98,15 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     """A number as it is printed: shares as per cent, ranks with one decimal, areas with three."""
     if value is None:
         return "–"
-    if metric.startswith("R@"):
+    if _is_share(metric):
         return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
     if metric == "median rank":
         return f"{value:+.1f}" if signed else f"{value:.1f}"
     return f"{value:+.3f}" if signed else f"{value:.3f}"
+
+
+def _is_share(metric: str) -> bool:
+    return metric.startswith("R@") or metric in (POINTING, OFF_FILM)
 
 
 def _label_table(metric: str, rows: Sequence[Row]) -> Table:
@@ -114,15 +124,15 @@ def _label_table(metric: str, rows: Sequence[Row]) -> Table:
     )
 
 
-def _retrieval_table(direction: str, rows: Sequence[Row], main: bool) -> Table:
+def _metrics_table(target: str, rows: Sequence[Row], main: bool) -> Table:
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    queries = next((row.n for row in rows if row.n is not None), None)
+    task, count = rows[0].task, next((row.n for row in rows if row.n is not None), None)
     models = _models(rows)
     return Table(
-        task="retrieval",
-        title=f"{TASK_TITLES['retrieval']}: {direction}" + (f" ({queries} queries)" if queries else ""),
+        task=task,
+        title=f"{TASK_TITLES[task]}: {target}" + (f" ({count} {METRICS_ACROSS[task]})" if count else ""),
         main=main,
-        columns=tuple(Head(f"{metric}, %" if metric.startswith("R@") else metric) for metric in metrics),
+        columns=tuple(Head(f"{metric}, %" if _is_share(metric) else metric) for metric in metrics),
         lines=tuple(models.values()),
         cells=tuple(tuple(_find(rows, model, metric=metric) for metric in metrics) for model in models),
     )

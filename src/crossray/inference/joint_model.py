@@ -22,7 +22,7 @@ from crossray.data.text import SelectedText, TextConfig
 from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.errors import ConfigError
 from crossray.inference.run_files import checkpoint_file, read_model_config
-from crossray.methods.base import GroundsWords, ImageEmbedding, Method, Similarity, TextEmbedding
+from crossray.methods.base import GroundsPhrases, GroundsWords, ImageEmbedding, Method, Similarity, TextEmbedding
 from crossray.methods.build import build_method
 from crossray.tensor_file import load_weights, read_tensors
 
@@ -178,6 +178,37 @@ class JointModel:
         by_word = self._maps_of_words(maps, tokens, len(words))
         return WordAttention(words, by_word.view(len(words), *images.grid))
 
+    @torch.no_grad()
+    def phrase_map(
+        self, images: ImageEmbedding, phrases: Sequence[SelectedText | str], film_of_phrase: Sequence[int]
+    ) -> Tensor:
+        """Where each phrase points in its film: ``[P, rows, columns]``, row 0 at the top of what the model saw.
+
+        Larger is stronger; the scale differs by method. Each distinct phrase is embedded once.
+
+        Args:
+            images: films in the joint space (:meth:`embed_images`), each as often as it has phrases or not at all.
+            phrases: ``[P]``.
+            film_of_phrase: ``[P]`` row of each phrase's film in ``images``.
+
+        Raises:
+            ConfigError: the method says nothing about places, or there is not one film for each phrase.
+        """
+        if not isinstance(self.method, GroundsPhrases):
+            raise ConfigError(f"{self.method.name} does not say where in a film a phrase points.")
+        if len(phrases) != len(film_of_phrase):
+            raise ConfigError(f"{len(phrases)} phrases were given, but films for {len(film_of_phrase)}.")
+        distinct = {_words(phrase): phrase for phrase in phrases}
+        place = {words: row for row, words in enumerate(distinct)}
+        texts = _text_to(self.embed_texts(list(distinct.values())), self.device)
+        pieces = []
+        for start in range(0, len(phrases), _FILMS_COMPARED_AT_ONCE):
+            piece = slice(start, start + _FILMS_COMPARED_AT_ONCE)
+            own = _texts(texts, torch.tensor([place[_words(phrase)] for phrase in phrases[piece]]))
+            films = self._films(images, torch.tensor(film_of_phrase[piece]))
+            pieces.append(self.method.phrase_map(films, own).cpu())
+        return torch.cat(pieces).float().view(len(phrases), *images.grid)
+
     def _views(
         self, pixels: NDArray[np.uint8] | Tensor, batch_size: int, progress: Progress | None
     ) -> Iterator[Tensor]:
@@ -191,7 +222,9 @@ class JointModel:
             _report(progress, min(start + batch_size, len(pixels)), len(pixels))
 
     def _rows(self, images: ImageEmbedding, start: int) -> ImageEmbedding:
-        rows = slice(start, start + _FILMS_COMPARED_AT_ONCE)
+        return self._films(images, slice(start, start + _FILMS_COMPARED_AT_ONCE))
+
+    def _films(self, images: ImageEmbedding, rows: slice | Tensor) -> ImageEmbedding:
         return ImageEmbedding(images.pooled[rows].to(self.device), images.regions[rows].to(self.device), images.grid)
 
     def _maps_of_words(self, maps: Tensor, tokens: TokenBatch, words: int) -> Tensor:
@@ -205,6 +238,14 @@ class JointModel:
 def _report(progress: Progress | None, done: int, of: int) -> None:
     if progress is not None:
         progress(done, of)
+
+
+def _words(text: SelectedText | str) -> str:
+    return text if isinstance(text, str) else text.text
+
+
+def _texts(texts: TextEmbedding, rows: Tensor) -> TextEmbedding:
+    return TextEmbedding(texts.report[rows], texts.words[rows], texts.word_mask[rows], texts.special_mask[rows])
 
 
 def _image_to_cpu(images: ImageEmbedding) -> ImageEmbedding:

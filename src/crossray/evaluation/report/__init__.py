@@ -16,7 +16,7 @@ from crossray.evaluation.report.figures import intervals_figure, learning_curves
 from crossray.evaluation.report.grounding import GroundedFilm, grounded_films
 from crossray.evaluation.report.neighbours import Neighbours, drawn_rows, nearest_reports
 from crossray.evaluation.results import Results
-from crossray.evaluation.tables import TASK_TITLES, tables
+from crossray.evaluation.tables import METRICS_ACROSS, TASK_TITLES, tables
 from crossray.evaluation.tasks import fold_ranks
 from crossray.files import explained_disk_errors, write_whole
 from crossray.methods.base import GroundsWords
@@ -49,6 +49,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         curves=learning_curves([read_curves(f.run.fold, f.run.path / "metrics.jsonl") for f in folds]),
         figures=_interval_figures(results),
         tables=tables(results),
+        metrics_across=METRICS_ACROSS,
         neighbours=_neighbours(folds[0]),
         grounded=_grounded(folds[0]),
         fold=folds[0].run.fold,
@@ -64,13 +65,13 @@ def _interval_figures(results: Results) -> dict[str, str]:
     figures = {}
     for task, title in TASK_TITLES.items():
         rows = [row for row in results.select(task=task, metric="AUROC") if row.kind in ("model", "floor")]
-        if task != "retrieval" and rows:
+        if rows:
             figures[task] = intervals_figure(rows, f"{title}: AUROC with intervals")
     return figures
 
 
 def _neighbours(fold: FoldEvaluation) -> list[Neighbours]:
-    if "retrieval" not in fold.config.tasks:
+    if "retrieval" not in fold.config.tasks or fold.obstacle("retrieval"):
         return []
     cell = fold.retrieval()[fold.pretrained]
     test = fold.cohort.test

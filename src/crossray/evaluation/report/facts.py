@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from crossray.evaluation.fold import FoldEvaluation
+from crossray.evaluation.grounding import POINTING
+from crossray.evaluation.grounding_rows import ALL_PHRASES
 from crossray.evaluation.results import Results, Row
 from crossray.evaluation.rows import COMMON, DIRECTIONS, MACRO
 from crossray.evaluation.tables import number
@@ -60,13 +62,16 @@ def training_facts(folds: Sequence[FoldEvaluation], results: Results) -> list[Fa
 
 
 def headlines(results: Results) -> list[Headline]:
-    """Retrieval at the largest K, and the mean AUC of each task, beside floor and chance."""
+    """Retrieval at the largest K, the pointing game, and the mean AUC of each task, beside floor and chance."""
     found = []
     recall = [row.metric for row in results.select(task="retrieval", kind="chance") if row.metric.startswith("R@")]
     if recall:
         largest = max(dict.fromkeys(recall), key=lambda name: int(name[2:]))
         direction = DIRECTIONS["image_to_text"]
         found += _headline(results, f"{largest}, {direction}, %", task="retrieval", metric=largest, target=direction)
+    found += _headline(
+        results, f"Pointing game, {ALL_PHRASES}, %", task="grounding", metric=POINTING, target=ALL_PHRASES
+    )
     means = [row.target for row in results.rows if row.target.startswith((COMMON, MACRO))]
     target = next((name for name in means if name.startswith(COMMON)), means[0] if means else "")
     titles = {"probe": "Linear probe", "finetune": "Fine-tuned", "zero_shot": "Zero-shot"}
