@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from crossray.data.batch import PairBatch
+from crossray.data.sentences import split_sentences
+from crossray.data.text import SelectedText
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
 from crossray.encoders.tokenizer import ReportTokenizer
@@ -50,13 +52,14 @@ def small_method(
 
 
 def pair_batch(texts: Sequence[str], *, size: int = 64, length: int | None = None, seed: int = 0) -> PairBatch:
-    """A batch of the texts with films of noise; equal texts share a group."""
+    """A batch of the texts, their sentences known, with films of noise; equal texts share a group."""
     tokenizer = small_tokenizer()
     generator = torch.Generator().manual_seed(seed)
+    with_sentences = [SelectedText(text, tuple(split_sentences(text))) for text in texts]
     groups = {text: k for k, text in enumerate(dict.fromkeys(texts))}
     return PairBatch(
         pixels=2 * torch.rand(len(texts), 1, size, size, generator=generator) - 1,
-        tokens=tokenizer.collate(tokenizer.encode(texts), length),
+        tokens=tokenizer.collate(tokenizer.encode(with_sentences), length),
         study_index=torch.arange(len(texts)),
         text_group=torch.tensor([groups[text] for text in texts]),
         labels=torch.tensor([[k % 2, k % 3 == 0] for k in range(len(texts))], dtype=torch.float32),

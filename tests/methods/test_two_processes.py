@@ -10,6 +10,7 @@ from crossray.methods.base import Gather, LossTerms, Method, SingleProcess
 from crossray.methods.build import MethodConfig
 from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
+from crossray.methods.lovt.config import LovtConfig
 from crossray.training.distributed import ProcessGather
 
 from ..small_model import pair_batch, reports, small_method
@@ -20,6 +21,8 @@ CONFIGS: list[MethodConfig] = [
     GlobalLocalConfig(),
     GlobalLocalConfig(preset="reference"),
     GlobalLocalConfig(positives="same_label"),
+    LovtConfig(hidden_dim=32, embed_dim=16),
+    LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
 ]
 TEXTS = [*reports(6), reports(1)[0], ""]
 

@@ -12,8 +12,10 @@ from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.methods.base import Method
 from crossray.methods.convirt import ConVirt, ConVirtConfig
 from crossray.methods.global_local import GlobalLocal, GlobalLocalConfig
+from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.lovt.method import Lovt
 
-MethodConfig = Annotated[ConVirtConfig | GlobalLocalConfig, Field(discriminator="name")]
+MethodConfig = Annotated[ConVirtConfig | GlobalLocalConfig | LovtConfig, Field(discriminator="name")]
 
 
 def build_method(
@@ -43,3 +45,5 @@ def build_method(
             return ConVirt(image_encoder, text_encoder, method)
         case GlobalLocalConfig():
             return GlobalLocal(image_encoder, text_encoder, method, unknown_id=tokenizer.unknown_id)
+        case LovtConfig():
+            return Lovt(image_encoder, text_encoder, method)

@@ -1,0 +1,1 @@
+"""LoVT: the method, its configuration, its heads and its alignment attention."""
