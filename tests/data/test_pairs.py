@@ -5,13 +5,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from crossray.data.pairs import BatchRequest, GlobalBatchSampler, PairDataset, RawBatch, pair_loader, text_groups
+from crossray.data.pairs import PairDataset, RawBatch, pair_loader, text_groups, to_pair_batch
+from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.study import Span
+from crossray.data.tasks import AuxiliaryTask, plan_epoch
 from crossray.data.text import SelectedText, TextConfig
 from crossray.data.tokens import TokenTable
-from crossray.errors import DataError
-from tests.training.fakes import FakeStore, FakeTokenizer, fake_dataset
+from crossray.errors import ConfigError, DataError
+from tests.training.fakes import IMAGE, FakeStore, FakeTokenizer, fake_dataset
 
 
 def all_of(dataset: PairDataset, epoch: int = 0) -> RawBatch:
@@ -90,6 +93,8 @@ def test_workers_load_what_the_process_itself_would() -> None:
     own = list(pair_loader(dataset, sampler))
     theirs = list(pair_loader(dataset, sampler, workers=1))
     for one, two in zip(own, theirs, strict=True):
+        assert one.films is not None
+        assert two.films is not None
         assert torch.equal(one.films, two.films)
         assert torch.equal(one.tokens.input_ids, two.tokens.input_ids)
         assert torch.equal(one.study_index, two.study_index)
@@ -111,9 +116,11 @@ def test_a_random_film_is_one_of_the_study_and_changes_with_the_epoch() -> None:
     dataset = PairDataset(store, store.study_ids, FakeTokenizer(), TextConfig(), film_choice="random")
     chosen = []
     for epoch in range(4):
-        films = all_of(dataset, epoch).films.numpy()
+        films = all_of(dataset, epoch).films
+        assert films is not None
         own = [
-            [np.array_equal(film, store.pixels([row])[0]) for row in store.films_of(k)] for k, film in enumerate(films)
+            [np.array_equal(film, store.pixels([row])[0]) for row in store.films_of(k)]
+            for k, film in enumerate(films.numpy())
         ]
         assert all(sum(row) == 1 for row in own)
         chosen.append([row.index(True) for row in own])
@@ -131,6 +138,7 @@ def test_labels_and_rows_are_those_of_the_store() -> None:
     batch = all_of(dataset)
     assert batch.study_index.tolist() == [7, 2]
     assert np.array_equal(batch.labels.numpy(), store.labels[[7, 2]])
+    assert batch.films is not None
     assert np.array_equal(batch.films.numpy(), store.pixels([7, 2]))
 
 
@@ -142,3 +150,84 @@ def test_what_makes_no_pair_is_listed_and_a_split_of_nothing_refused() -> None:
     assert "no frontal film" in dataset.left_out[0].reason
     with pytest.raises(DataError, match="none of the 1 studies"):
         PairDataset(store, ["s1"], FakeTokenizer(), TextConfig())
+
+
+MLM = AuxiliaryTask("mlm", 0.7, needs_films=False)
+ROTATION = AuxiliaryTask("rotation", 0.1)
+
+
+def test_tasks_take_their_turns_by_their_shares_until_the_main_batches_are_through() -> None:
+    plan = plan_epoch((MLM, ROTATION), 3000, seed=0, epoch=0)
+    assert plan.turns[-1] == 0
+    shares = [float((plan.turns == turn).mean()) for turn in range(3)]
+    assert shares == pytest.approx([0.2, 0.7, 0.1], abs=0.02)
+    for turn in range(3):
+        own = plan.batches[plan.turns == turn]
+        assert own.tolist() == list(range(len(own)))
+    assert (plan.turns == 0).sum() == 3000
+
+
+def test_a_plan_depends_on_seed_and_epoch_alone() -> None:
+    def turns(main: int, seed: int = 1, epoch: int = 2) -> list[int]:
+        return [int(turn) for turn in plan_epoch((MLM,), main, seed=seed, epoch=epoch).turns]
+
+    assert turns(40) == turns(40)
+    assert turns(40)[: len(turns(7))] == turns(7)  # step k has its own number, however long the epoch is
+    assert turns(7) != turns(7, epoch=3)
+    assert turns(7) != turns(7, seed=2)
+    assert plan_epoch((), 5, seed=0, epoch=0).batches.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (1.2,), (0.0,), (-0.1, 0.2)])
+def test_shares_that_leave_no_turn_are_refused(shares: tuple[float, ...]) -> None:
+    tasks = [AuxiliaryTask(f"t{k}", share) for k, share in enumerate(shares)]
+    with pytest.raises(ConfigError, match="above 0 and below 1 together, got t0"):
+        plan_epoch(tasks, 4, seed=0, epoch=0)
+
+
+def test_tasks_leave_the_main_batches_as_they_are_and_go_through_permutations_of_their_own() -> None:
+    plain = [request.places.tolist() for request in GlobalBatchSampler(11, 2, training=True, seed=4, epoch=1)]
+    sampler = GlobalBatchSampler(11, 2, training=True, tasks=(MLM,), seed=4, epoch=1)
+    requests = list(sampler)
+    assert len(requests) == len(sampler)
+    assert [request.places.tolist() for request in requests if request.task is None] == plain
+    own = [request.places.tolist() for request in requests if request.task is not None]
+    assert len(own) > 5  # begun anew
+    rounds = [[place for batch in own[start : start + 5] for place in batch] for start in range(0, len(own), 5)]
+    assert all(len(set(seen)) == len(seen) for seen in rounds)
+    assert rounds[0] != rounds[1]
+    assert own[: len(plain)] != plain
+
+
+@pytest.mark.parametrize("start", [1, 6, 9])
+def test_an_epoch_of_several_tasks_goes_on_in_its_middle(start: int) -> None:
+    def steps(start: int, rank: int = 0, world: int = 1) -> list[tuple[str, list[int]]]:
+        sampler = GlobalBatchSampler(
+            13, 4, training=True, tasks=(MLM, ROTATION), seed=2, start=start, rank=rank, world=world
+        )
+        return [
+            (request.task.name if request.task else "", request.places[request.rows].tolist()) for request in sampler
+        ]
+
+    assert steps(start) == steps(0)[start:]
+    halves = zip(steps(start, 0, 2), steps(start, 1, 2), strict=True)
+    assert [(one[0], one[1] + two[1]) for one, two in halves] == steps(start)
+    assert [name for name, _ in steps(start, 0, 2)] == [name for name, _ in steps(start, 1, 2)]
+
+
+def test_films_that_a_task_does_not_need_stay_unread() -> None:
+    store = FakeStore(8)
+    dataset = PairDataset(store, store.study_ids, FakeTokenizer(), TextConfig())
+    request = BatchRequest(0, np.arange(4), slice(None), ROTATION)
+    with_films = to_pair_batch(dataset[request], IMAGE, torch.device("cpu"), seed=0, dtype=torch.float32)
+    assert (with_films.task, with_films.pixels.shape) == ("rotation", (4, 1, 20, 20))
+
+    def refuse(rows: object) -> NDArray[np.uint8]:
+        raise AssertionError("a film was read")
+
+    store.pixels = refuse  # type: ignore[method-assign]  # what must not happen
+    raw = dataset[BatchRequest(0, np.arange(4), slice(None), MLM)]
+    batch = to_pair_batch(raw, IMAGE, torch.device("cpu"), seed=0, dtype=torch.float64)
+    assert (batch.task, batch.pixels.shape, batch.pixels.dtype) == ("mlm", (4, 1, 0, 0), torch.float64)
+    assert [len(piece) for piece in batch.micro_batches(3)] == [3, 1]
+    assert batch.tokens.input_ids.shape[0] == 4

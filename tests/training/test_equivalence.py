@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import GlobalBatchSampler, to_pair_batch
+from crossray.data.pairs import to_pair_batch
+from crossray.data.sampling import GlobalBatchSampler
 from crossray.methods.base import SingleProcess
 from crossray.training.config import ConstantScheduleConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
 from crossray.training.distributed import average_gradients, gather_of, start_fabric

@@ -15,7 +15,8 @@ import torch
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
-from crossray.data.pairs import GlobalBatchSampler, PairDataset, to_pair_batch
+from crossray.data.pairs import PairDataset, to_pair_batch
+from crossray.data.sampling import GlobalBatchSampler
 from crossray.data.store import Store
 from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.errors import CheckpointError, ConfigError, DataError

@@ -1,25 +1,22 @@
-"""Pairs of film and report from a prepared store, in an order that depends on (seed, epoch) only.
-
-The sampler asks for whole *global* batches and names the rows that this process is to load, so any number of
-processes sees the same batches, padded to the same length, and a resumed run goes on in the middle of an epoch.
-"""
+"""Pairs of film and report from a prepared store, loaded as a :class:`BatchRequest` of ``data.sampling`` asks."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from crossray.data.augment import ImageInputConfig, evaluation_view, training_view
 from crossray.data.batch import PairBatch, TokenBatch
-from crossray.data.randomness import Purpose, derived_choice, derived_generator
+from crossray.data.randomness import Purpose, derived_choice
+from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.study import Report, Span, View
 from crossray.data.text import SelectedText, TextConfig, normalise_text, select_text
 from crossray.data.tokens import PairTokenizer, TokenTable
@@ -60,30 +57,27 @@ class PairStore(Protocol):
 
 
 @dataclass(frozen=True)
-class BatchRequest:
-    """A global batch, and which of its rows to load: places in the data set, ``rows`` a slice of them."""
-
-    epoch: int
-    places: NDArray[np.int64]
-    rows: slice
-
-
-@dataclass(frozen=True)
 class RawBatch:
-    """A process's rows of a global batch, films still uint8 and not yet cropped."""
+    """A process's rows of a global batch, films still uint8 and not yet cropped; ``None`` where they are not needed."""
 
     epoch: int
-    films: Tensor
+    films: Tensor | None
     tokens: TokenBatch
     study_index: Tensor
     text_group: Tensor
     labels: Tensor
+    task: str | None = None
 
     def pin_memory(self) -> RawBatch:
         """The same batch in page-locked memory (called by the loader)."""
-        tokens = TokenBatch(**{name: tensor.pin_memory() for name, tensor in vars(self.tokens).items()})
-        pinned = [tensor.pin_memory() for tensor in (self.films, self.study_index, self.text_group, self.labels)]
-        return RawBatch(self.epoch, pinned[0], tokens, *pinned[1:])
+        return replace(
+            self,
+            films=None if self.films is None else self.films.pin_memory(),
+            tokens=TokenBatch(**{name: tensor.pin_memory() for name, tensor in vars(self.tokens).items()}),
+            study_index=self.study_index.pin_memory(),
+            text_group=self.text_group.pin_memory(),
+            labels=self.labels.pin_memory(),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,14 +160,18 @@ class PairDataset(Dataset[RawBatch]):
         texts = self._texts(request.places, request.epoch)
         length = int(self._tokens.lengths(texts).max())
         places, texts = request.places[request.rows], texts[request.rows]
-        films = self._store.pixels([self._film(place, request.epoch) for place in places.tolist()])
+        films = None
+        if request.task is None or request.task.needs_films:
+            rows = [self._film(place, request.epoch) for place in places.tolist()]
+            films = torch.from_numpy(self._store.pixels(rows))
         return RawBatch(
             epoch=request.epoch,
-            films=torch.from_numpy(films),
+            films=films,
             tokens=self._tokens.batch(texts, length),
             study_index=torch.from_numpy(self.study_index[places]),
             text_group=torch.from_numpy(self._groups[texts]),
             labels=torch.from_numpy(self._labels[places]),
+            task=None if request.task is None else request.task.name,
         )
 
     def _texts(self, places: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
@@ -208,48 +206,6 @@ def text_groups(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array([numbers.setdefault(normalise_text(text), len(numbers)) for text in texts], dtype=np.int64)
 
 
-class GlobalBatchSampler(Sampler[BatchRequest]):
-    """Global batches of one epoch, from batch ``start`` on; each process asks for its own rows of them.
-
-    In training the order is a permutation drawn from (seed, epoch) and the last, smaller batch is dropped; in
-    evaluation the order is that of the split, nothing is dropped, and a process takes every ``world``-th batch whole.
-    """
-
-    def __init__(
-        self,
-        pairs: int,
-        batch_size: int,
-        *,
-        training: bool,
-        seed: int = 0,
-        epoch: int = 0,
-        start: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self._pairs, self._size, self._training = pairs, batch_size, training
-        self._seed, self._epoch, self._start = seed, epoch, start
-        self._rank, self._world = rank, world
-
-    def __len__(self) -> int:
-        return len(self._batch_numbers())
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        order = np.arange(self._pairs, dtype=np.int64)
-        rows = slice(None)
-        if self._training:
-            order = derived_generator(self._seed, self._epoch, Purpose.ORDER).permutation(order)
-            own = self._size // self._world
-            rows = slice(self._rank * own, (self._rank + 1) * own)
-        for number in self._batch_numbers():
-            yield BatchRequest(self._epoch, order[number * self._size : (number + 1) * self._size], rows)
-
-    def _batch_numbers(self) -> range:
-        if self._training:
-            return range(self._start, self._pairs // self._size)
-        return range(self._rank, -(-self._pairs // self._size), self._world)
-
-
 def pair_loader(
     dataset: PairDataset, sampler: GlobalBatchSampler, *, workers: int = 0, pin_memory: bool = False
 ) -> DataLoader[RawBatch]:
@@ -275,10 +231,12 @@ def to_pair_batch(
     raw: RawBatch, image: ImageInputConfig, device: torch.device, *, seed: int | None, dtype: torch.dtype
 ) -> PairBatch:
     """Crop, augment and normalise on the device; ``seed=None`` gives the evaluation view."""
-    films = raw.films.to(device, non_blocking=True)
-    if seed is None:
-        pixels = evaluation_view(films, image)
+    if raw.films is None:
+        pixels = torch.zeros(len(raw.study_index), 1, 0, 0, device=device)
+    elif seed is None:
+        pixels = evaluation_view(raw.films.to(device, non_blocking=True), image)
     else:
+        films = raw.films.to(device, non_blocking=True)
         pixels = training_view(films, raw.study_index.numpy(), image, seed=seed, epoch=raw.epoch)
     return PairBatch(
         pixels=pixels.to(dtype),
@@ -286,4 +244,5 @@ def to_pair_batch(
         study_index=raw.study_index.to(device, non_blocking=True),
         text_group=raw.text_group.to(device, non_blocking=True),
         labels=raw.labels.to(device, non_blocking=True),
+        task=raw.task,
     )

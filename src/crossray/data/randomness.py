@@ -21,6 +21,9 @@ class Purpose(IntEnum):
     FILM = 2
     SENTENCE = 3
     STEP = 4
+    TASK = 5
+    SECOND_VIEW = 6
+    SENTENCE_ORDER = 7
 
 
 def derived_generator(seed: int, epoch: int, purpose: Purpose, sample: int = 0) -> np.random.Generator:

@@ -14,13 +14,14 @@ import torch
 from lightning_fabric import Fabric
 
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import GlobalBatchSampler, pair_loader, to_pair_batch
+from crossray.data.pairs import pair_loader, to_pair_batch
+from crossray.data.sampling import GlobalBatchSampler
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import any_process, average_gradients, gather_of, share_state
 from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
 from crossray.training.logs import RunLog, keep_metrics_up_to
 from crossray.training.optimizers import set_learning_rates
-from crossray.training.session import RunSummary, Session, TrainingParts, steps_per_epoch, summary_of
+from crossray.training.session import RunSummary, Session, TrainingParts, epoch_steps, summary_of
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import DivergedError, backward_step, encode, seed_step
@@ -58,8 +59,8 @@ def fit(
     """
     validator = validator if config.use_validator else None
     require_metric(config.selection, validator)
-    steps = steps_per_epoch(len(parts.training), config, fabric.world_size)
-    timeline = plan_run(parts.method, config, [steps] * config.epochs)
+    steps = epoch_steps(len(parts.training), parts.method, config, fabric.world_size)
+    timeline = plan_run(parts.method, config, steps)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
     fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
     if (folder / CHECKPOINTS / STATE_FILE).is_file():
@@ -90,9 +91,11 @@ def fit(
 def _train_epoch(session: Session, state: TrainingState) -> bool:
     """The steps of an epoch from ``place.batch`` on; False if a signal asked to stop (the state is saved)."""
     session.clock = time.monotonic()
+    untold = state.place.step == 0
     for batch in _training_batches(session, state):
-        if state.place.batch == 0 and state.place.step == 0:
+        if untold and batch.task is None:
             _warn_of_live_batch_norm(session, state, batch)
+            untold = False
         _train_step(session, state, batch)
         if any_process(session.stop.received is not None, session.fabric):
             _save(session, state)
@@ -108,6 +111,7 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
         len(session.parts.training),
         config.batch_size,
         training=True,
+        tasks=state.method.auxiliary_tasks,
         seed=config.seed,
         epoch=state.place.epoch,
         start=state.place.batch,
@@ -130,7 +134,9 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     state.optimizer.zero_grad(set_to_none=True)
     losses = backward_step(fabric, state.method, batch, session.gather, config, step=place.step + 1)
     average_gradients(state.method.parameters(), fabric.world_size)
-    figures = {"loss": losses.total, **{f"loss/{name}": value for name, value in losses.terms.items()}}
+    figures = {f"loss/{name}": value for name, value in losses.terms.items()}
+    if batch.task is None:  # the curve of one objective
+        figures["loss"] = losses.total
     if config.clip_norm is not None:
         figures["gradient_norm"] = _clip(session, state)
     fabric.strategy.optimizer_step(state.optimizer)

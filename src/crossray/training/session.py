@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from crossray.data.augment import ImageInputConfig
 from crossray.data.pairs import PairDataset
+from crossray.data.tasks import plan_epoch
 from crossray.errors import ConfigError
 from crossray.methods.base import Gather, Method
 from crossray.training.config import RuntimeConfig, TrainingConfig
@@ -85,11 +86,11 @@ class Session:
         return self.pairs / max(self.training_seconds, 1e-9)
 
 
-def steps_per_epoch(pairs: int, config: TrainingConfig, world: int) -> int:
-    """Whole batches in the split.
+def epoch_steps(pairs: int, method: Method, config: TrainingConfig, world: int) -> list[int]:
+    """The steps of every epoch: the whole batches in the split, and the turns of auxiliary tasks among them.
 
     Raises:
-        ConfigError: there is none, or processes cannot share a batch evenly.
+        ConfigError: there is no batch, processes cannot share one evenly, or tasks leave no turn to the main objective.
     """
     if config.batch_size % world:
         raise ConfigError(
@@ -102,7 +103,8 @@ def steps_per_epoch(pairs: int, config: TrainingConfig, world: int) -> int:
             f"the training split has {pairs} pairs, fewer than one batch of {config.batch_size}.",
             field="training.batch_size",
         )
-    return pairs // config.batch_size
+    batches, tasks = pairs // config.batch_size, method.auxiliary_tasks
+    return [len(plan_epoch(tasks, batches, seed=config.seed, epoch=epoch)) for epoch in range(config.epochs)]
 
 
 def summary_of(session: Session, state: TrainingState) -> RunSummary:

@@ -11,7 +11,8 @@ from lightning_fabric import Fabric
 
 from crossray.data.augment import ImageInputConfig
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import GlobalBatchSampler, PairDataset, pair_loader, to_pair_batch
+from crossray.data.pairs import PairDataset, pair_loader, to_pair_batch
+from crossray.data.sampling import GlobalBatchSampler
 from crossray.errors import ConfigError
 from crossray.methods.base import Method, SingleProcess
 from crossray.training.config import SelectionConfig, TrainingConfig
