@@ -133,6 +133,48 @@ def test_blur_keeps_a_flat_film_and_agrees_with_torchvision() -> None:
     torch.testing.assert_close(view_of(raw(blur_sigma=(1.5, 1.5))), expected, rtol=0, atol=1e-2)
 
 
+# Read off the views of the first release: (one pixel, mean) of the first three films.
+PUBLISHED_VIEWS = [
+    (AugmentationConfig(), [0.01961, -0.86667, -0.70196], [-0.01735, 0.03095, -0.07752]),
+    (EVERYTHING, [-0.40705, 0.08272, -0.36744], [-0.06842, 0.16469, 0.03799]),
+]
+
+
+@pytest.mark.parametrize(("options", "pixels", "means"), PUBLISHED_VIEWS)
+def test_options_added_later_change_no_view_of_an_older_recipe(
+    options: AugmentationConfig, pixels: list[float], means: list[float]
+) -> None:
+    config, samples = ImageInputConfig(size=24, augmentation=options), np.array([7, 3, 900])
+    view = training_view(films()[:3], samples, config, seed=4, epoch=2)
+    assert view[:, 0, 11, 7].tolist() == pytest.approx(pixels, abs=2e-5)
+    assert view.mean(dim=(1, 2, 3)).tolist() == pytest.approx(means, abs=2e-5)
+
+
+def test_blur_and_jitter_come_with_their_probabilities_and_leave_the_other_films_alone() -> None:
+    batch = films(2).repeat(200, 1, 1)
+    config = raw(blur_sigma=(1.5, 1.5), blur_probability=0.5, brightness=(0.5, 0.5), jitter_probability=0.8)
+    drawn = draw_parameters(np.arange(400), 32, config, seed=1, epoch=0)
+    jittered = drawn.brightness == 0.5
+    assert (drawn.blurred.mean(), jittered.mean()) == pytest.approx((0.5, 0.8), abs=0.07)
+    view = view_of(config, batch)
+    plain = batch.float().unsqueeze(1)
+    expected = torch.where(torch.from_numpy(jittered).view(-1, 1, 1, 1), plain * 0.5, plain)
+    blurred = torch.from_numpy(drawn.blurred)
+    torch.testing.assert_close(view[~blurred], expected[~blurred])
+    softened = TF.gaussian_blur(expected[blurred], [3, 3], [1.5, 1.5])
+    torch.testing.assert_close(view[blurred], softened, rtol=0, atol=1e-2)
+    never = raw(blur_sigma=(1.5, 1.5), blur_probability=0.0)
+    assert torch.equal(view_of(never)[:, 0], films().float())
+
+
+def test_L14_the_blur_kernel_is_23_pixels_wide_at_224() -> None:
+    point = torch.zeros(1, 224, 224, dtype=torch.uint8)
+    point[0, 112, 112] = 255
+    config = ImageInputConfig(size=224, augmentation=AugmentationConfig(blur_sigma=(9.0, 9.0)), mean=0.0)
+    view = training_view(point, np.array([0]), config, seed=0, epoch=0)[0, 0]
+    assert [int((view.amax(dim=dim) > 0).sum()) for dim in (0, 1)] == [23, 23]
+
+
 def test_the_evaluation_view_is_the_centre_crop_and_its_window_says_so() -> None:
     config = ImageInputConfig(size=24)
     expected = (films()[:, 4:28, 4:28].float() / 255 - 0.5) / 0.5

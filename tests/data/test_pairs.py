@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from crossray.data.batch import PairBatch
 from crossray.data.pairs import PairDataset, RawBatch, pair_loader, text_groups, to_pair_batch
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.study import Span
@@ -231,3 +232,27 @@ def test_films_that_a_task_does_not_need_stay_unread() -> None:
     assert (batch.task, batch.pixels.shape, batch.pixels.dtype) == ("mlm", (4, 1, 0, 0), torch.float64)
     assert [len(piece) for piece in batch.micro_batches(3)] == [3, 1]
     assert batch.tokens.input_ids.shape[0] == 4
+
+
+def test_a_second_view_is_an_independent_look_at_the_same_films() -> None:
+    dataset = fake_dataset(0, 8)
+
+    def batch(epoch: int, seed: int | None, views: int = 2) -> PairBatch:
+        raw = all_of(dataset, epoch)
+        return to_pair_batch(raw, IMAGE, torch.device("cpu"), seed=seed, dtype=torch.float32, views=views)
+
+    one, again, later = batch(0, 1), batch(0, 1), batch(1, 1)
+    assert one.second_view is not None
+    assert again.second_view is not None
+    assert later.second_view is not None
+    assert one.second_view.shape == one.pixels.shape
+    assert torch.equal(one.second_view, again.second_view)
+    assert not torch.equal(one.second_view, one.pixels)
+    assert not torch.equal(one.second_view, later.second_view)
+    assert torch.equal(one.pixels, batch(0, 1, views=1).pixels)
+    assert batch(0, 1, views=1).second_view is None
+    validated = [batch(epoch, None) for epoch in (0, 3)]
+    assert validated[0].second_view is not None
+    assert validated[1].second_view is not None
+    assert torch.equal(validated[0].second_view, validated[1].second_view)
+    assert torch.equal(validated[0].pixels, batch(0, None, views=1).pixels)

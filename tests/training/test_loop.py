@@ -169,6 +169,25 @@ def test_a_method_is_told_the_epoch_before_each_step_and_may_correct_the_weights
     assert second.method.get_parameter("head.weight").grad is not None
 
 
+class TwoViews(FakeMethod):
+    """Brings the two views of each film together."""
+
+    image_views = 2
+    seen = 0
+
+    def encode(self, batch: PairBatch) -> PairFeatures:
+        assert batch.second_view is not None
+        self.seen += 1
+        other = self.image_encoder(batch.second_view).flatten(2).transpose(1, 2)
+        return super().encode(batch) | {"regions": other}
+
+
+def test_a_method_that_asks_for_two_views_has_them_in_training_and_validation(tmp_path: Path) -> None:
+    method = TwoViews()
+    fake_fit(tmp_path, QUICK.model_copy(update={"epochs": 1}), replace(fake_parts(), method=method))
+    assert method.seen == 5  # four steps and one batch of validation
+
+
 def test_plain_accumulation_contrasts_each_micro_batch_by_itself(tmp_path: Path) -> None:
     small = QUICK.model_copy(update={"micro_batch": 2, "epochs": 1})
     fake_fit(tmp_path / "plain", small)

@@ -23,7 +23,7 @@ from crossray.settings import Settings
 
 Range = tuple[float, float]
 
-_UNIFORMS_PER_SAMPLE = 12
+_UNIFORMS_PER_SAMPLE = 14
 
 
 class AugmentationConfig(Settings):
@@ -31,7 +31,8 @@ class AugmentationConfig(Settings):
 
     ``crop_scale`` is the crop's share of the film's area, ``crop_ratio`` its width over height; without
     ``crop_scale`` the crop has the input's own size. ``degrees`` and ``translate`` (a share of the side) go both ways.
-    ``brightness`` and ``contrast`` are factors. ``blur_sigma`` is in pixels, kernel a tenth of the side made odd.
+    ``brightness`` and ``contrast`` are factors, both together applied with ``jitter_probability``. ``blur_sigma`` is in
+    pixels, kernel a tenth of the side made odd, applied with ``blur_probability``.
     """
 
     crop: Literal["random", "centre"] = "random"
@@ -42,7 +43,9 @@ class AugmentationConfig(Settings):
     scale: Range = (1.0, 1.0)
     brightness: Range = (1.0, 1.0)
     contrast: Range = (1.0, 1.0)
+    jitter_probability: float = Field(default=1.0, ge=0.0, le=1.0)
     blur_sigma: Range | None = None
+    blur_probability: float = Field(default=1.0, ge=0.0, le=1.0)
     horizontal_flip: float = Field(default=0.0, ge=0.0, le=1.0)
 
     @model_validator(mode="after")
@@ -107,14 +110,22 @@ class AugmentationParameters:
     brightness: NDArray[np.float64]
     contrast: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    blurred: NDArray[np.bool_]
 
 
 def draw_parameters(
-    samples: NDArray[np.int64], side: int, config: ImageInputConfig, *, seed: int, epoch: int
+    samples: NDArray[np.int64],
+    side: int,
+    config: ImageInputConfig,
+    *,
+    seed: int,
+    epoch: int,
+    purpose: Purpose = Purpose.AUGMENTATION,
 ) -> AugmentationParameters:
     """The augmentation of each sample. ``crop_x``/``crop_y`` place the crop: 0 leftmost/top, 1 rightmost/bottom."""
     options = config.augmentation
-    u = derived_uniforms(seed, epoch, Purpose.AUGMENTATION, samples, _UNIFORMS_PER_SAMPLE).T
+    u = derived_uniforms(seed, epoch, purpose, samples, _UNIFORMS_PER_SAMPLE).T
+    jittered = u[12] < options.jitter_probability
     width = height = np.full(len(samples), config.size / side)
     if options.crop_scale is not None:
         area, ratio = _between(u[0], options.crop_scale), np.exp(_between(u[1], _logarithms(options.crop_ratio)))
@@ -130,21 +141,29 @@ def draw_parameters(
         shift_y=options.translate * (2 * u[6] - 1),
         zoom=_between(u[7], options.scale),
         flip=u[8] < options.horizontal_flip,
-        brightness=_between(u[9], options.brightness),
-        contrast=_between(u[10], options.contrast),
+        brightness=np.where(jittered, _between(u[9], options.brightness), 1.0),
+        contrast=np.where(jittered, _between(u[10], options.contrast), 1.0),
         sigma=_between(u[11], options.blur_sigma or (0.0, 0.0)),
+        blurred=u[13] < options.blur_probability,
     )
 
 
 def training_view(
-    films: Tensor, samples: NDArray[np.int64], config: ImageInputConfig, *, seed: int, epoch: int
+    films: Tensor,
+    samples: NDArray[np.int64],
+    config: ImageInputConfig,
+    *,
+    seed: int,
+    epoch: int,
+    purpose: Purpose = Purpose.AUGMENTATION,
 ) -> Tensor:
     """Augmented, normalised films ``[B, 1, size, size]`` float32 from prepared ones ``[B, S, S]`` uint8.
 
-    ``samples`` (``[B]``, the studies' rows in their store) key the randomness.
+    ``samples`` (``[B]``, the studies' rows in their store) key the randomness; views of different purposes are
+    independent.
     """
     side = config.side(films.shape[-1])
-    drawn = draw_parameters(samples, side, config, seed=seed, epoch=epoch)
+    drawn = draw_parameters(samples, side, config, seed=seed, epoch=epoch, purpose=purpose)
     films = _resized(films, side)
     if config.augmentation.warps:
         view = _warp(films.float().unsqueeze(1), _sampling_matrices(drawn).to(films.device), config.size)
@@ -231,7 +250,7 @@ def _photometry(view: Tensor, drawn: AugmentationParameters, config: Augmentatio
         mean = view.mean(dim=(1, 2, 3), keepdim=True)
         view = view.sub_(mean).mul_(column(drawn.contrast)).add_(mean).clamp_(0.0, 255.0)
     if config.blur_sigma is not None:
-        view = _blur(view, column(drawn.sigma))
+        view = _blur(view, column(drawn.sigma)) if drawn.blurred.all() else _blur_some(view, drawn)
     return view
 
 
@@ -244,6 +263,14 @@ def _blur(view: Tensor, sigma: Tensor) -> Tensor:
     films = F.pad(view.transpose(0, 1), (reach, reach, reach, reach), mode="reflect")
     films = F.conv2d(films, kernel[:, None, None, :], groups=len(view))
     return F.conv2d(films, kernel[:, None, :, None], groups=len(view)).transpose(0, 1)
+
+
+def _blur_some(view: Tensor, drawn: AugmentationParameters) -> Tensor:
+    rows = torch.from_numpy(np.flatnonzero(drawn.blurred)).to(view.device)
+    if len(rows):
+        sigma = torch.from_numpy(drawn.sigma.astype(np.float32)).to(view.device)[rows]
+        view = view.index_copy(0, rows, _blur(view[rows], sigma))
+    return view
 
 
 def _normalise(view: Tensor, config: ImageInputConfig) -> Tensor:

@@ -228,21 +228,36 @@ def _leave_signals_to_the_main_process(worker: int) -> None:
 
 
 def to_pair_batch(
-    raw: RawBatch, image: ImageInputConfig, device: torch.device, *, seed: int | None, dtype: torch.dtype
+    raw: RawBatch,
+    image: ImageInputConfig,
+    device: torch.device,
+    *,
+    seed: int | None,
+    dtype: torch.dtype,
+    views: int = 1,
 ) -> PairBatch:
-    """Crop, augment and normalise on the device; ``seed=None`` gives the evaluation view."""
-    if raw.films is None:
-        pixels = torch.zeros(len(raw.study_index), 1, 0, 0, device=device)
-    elif seed is None:
-        pixels = evaluation_view(raw.films.to(device, non_blocking=True), image)
-    else:
-        films = raw.films.to(device, non_blocking=True)
-        pixels = training_view(films, raw.study_index.numpy(), image, seed=seed, epoch=raw.epoch)
+    """Crop, augment and normalise on the device; ``seed=None`` gives the evaluation view.
+
+    With two ``views`` the second is an independent augmentation of the same films; in evaluation it is always the same
+    one, so that figures of different epochs and seeds compare.
+    """
+    pixels, second = torch.zeros(len(raw.study_index), 1, 0, 0, device=device), None
+    if raw.films is not None:
+        films, samples = raw.films.to(device, non_blocking=True), raw.study_index.numpy()
+        epoch = 0 if seed is None else raw.epoch
+        if seed is None:
+            pixels = evaluation_view(films, image)
+        else:
+            pixels = training_view(films, samples, image, seed=seed, epoch=epoch)
+        if views == 2:
+            again = Purpose.SECOND_VIEW
+            second = training_view(films, samples, image, seed=seed or 0, epoch=epoch, purpose=again).to(dtype)
     return PairBatch(
         pixels=pixels.to(dtype),
         tokens=raw.tokens.to(device, non_blocking=True),
         study_index=raw.study_index.to(device, non_blocking=True),
         text_group=raw.text_group.to(device, non_blocking=True),
         labels=raw.labels.to(device, non_blocking=True),
+        second_view=second,
         task=raw.task,
     )

@@ -120,8 +120,9 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
     )
     on_gpu = fabric.device.type == "cuda"
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
+    views = state.method.image_views
     for raw in pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu):
-        yield to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype)
+        yield to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype, views=views)
 
 
 def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> None:
@@ -200,7 +201,9 @@ def _end_stage(session: Session, state: TrainingState, figures: Mapping[str, flo
 
 def _validate(session: Session, state: TrainingState, validator: Validator | None) -> dict[str, float]:
     parts, config = session.parts, session.config
-    data = ValidationSet(parts.validation, parts.image, config.contrasted, session.runtime.workers)
+    data = ValidationSet(
+        parts.validation, parts.image, config.contrasted, session.runtime.workers, state.method.image_views
+    )
     if state.average is None:
         return validate(session.fabric, state.method, data, validator, config)
     with state.average.in_place():

@@ -49,12 +49,13 @@ class ValidationSet:
     image: ImageInputConfig
     batch_size: int
     workers: int = 0
+    views: int = 1
 
     def batches(self, fabric: Fabric, dtype: torch.dtype, *, rank: int = 0, world: int = 1) -> Iterator[PairBatch]:
         """The evaluation view of every pair (of this process's share of the batches)."""
         sampler = GlobalBatchSampler(len(self.pairs), self.batch_size, training=False, rank=rank, world=world)
         for raw in pair_loader(self.pairs, sampler, workers=self.workers):
-            yield to_pair_batch(raw, self.image, fabric.device, seed=None, dtype=dtype)
+            yield to_pair_batch(raw, self.image, fabric.device, seed=None, dtype=dtype, views=self.views)
 
 
 def require_metric(selection: SelectionConfig, validator: Validator | None) -> None:
