@@ -153,3 +153,40 @@ def test_a_folder_with_a_tokenizer_or_a_word_list_is_read(tokenizer: ReportToken
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no folder"):
         ReportTokenizer.from_pretrained(str(tmp_path / "nothing"))
+
+
+def test_a_word_level_vocabulary_has_the_published_ids() -> None:
+    corpus = ["Heart heart HEART size normal.", "Normal size; cardiomegaly"]
+    tokenizer = ReportTokenizer.learn_words(corpus, 100, max_tokens=10)
+    (report,) = tokenizer.encode(["Cardiomegaly: heart size, normal"])
+    # [PAD] 0, [CLS] 1, [SEP] 2, [UNK] 3, heart 4 (three times), normal 5, size 6 (twice each), [MASK] last
+    assert report.input_ids.tolist() == [1, 3, 4, 6, 5, 2]
+    assert report.word_ids.tolist() == [-1, 0, 1, 2, 3, -1]
+    assert (tokenizer.mask_id, tokenizer.vocabulary_size) == (7, 8)
+    assert sorted(tokenizer.special_ids) == [0, 1, 2, 3, 7]
+
+
+def test_a_word_level_vocabulary_that_is_full_leaves_out_the_rarest() -> None:
+    tokenizer = ReportTokenizer.learn_words(["a a a b b c c"], 7)
+    assert tokenizer.vocabulary_size == 7
+    (report,) = tokenizer.encode(["a b c"])
+    assert report.input_ids.tolist() == [1, 4, 5, 3, 2]
+
+
+def test_a_word_level_tokenizer_closes_what_it_cuts_off_and_is_saved(tmp_path: Path) -> None:
+    config = TextEncoderConfig(tokenizer="word_level", vocabulary_size=100, max_tokens=5)
+    tokenizer = build_tokenizer(config, CORPUS)
+    tokenizer.save(tmp_path)
+    again = ReportTokenizer.load(tmp_path)
+    text = ["No effusion of the left base"]
+    assert again.encode(text)[0].input_ids.tolist() == tokenizer.encode(text)[0].input_ids.tolist()
+    assert tokenizer.encode(text)[0].input_ids[-1] == 2
+    assert len(tokenizer.encode(text)[0].input_ids) == 5
+    assert again.words(text[0]) == ("No", "effusion", "of")
+
+
+def test_no_word_twice_and_whole_words_for_a_pretrained_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no word twice"):
+        ReportTokenizer.learn_words(["heart size"], 100)
+    with pytest.raises(ConfigError, match="its own WordPiece"):
+        build_tokenizer(TextEncoderConfig(pretrained=str(tmp_path), tokenizer="word_level"), CORPUS)

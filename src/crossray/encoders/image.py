@@ -25,7 +25,7 @@ class ImageEncoderConfig(Settings):
     """The trunk, where its weights come from, and which of its stages gives the regions.
 
     Attributes:
-        name: timm's name of the architecture.
+        name: timm's name of the architecture, or ``joimternet_paper2048`` or ``joimternet_reduced``.
         pretrained: ``imagenet`` (for ``tf_efficientnet_lite0`` from an installed package, for others through the
             hub), ``none``, the path of a ``.safetensors`` or ``.pth`` state dict, or ``hf-hub:owner/model``.
         in_channels: 1 sums the stem's weights over colours (the same numbers as a replicated film); 3 replicates.

@@ -1,4 +1,4 @@
-"""Where a trunk's weights come from: the installed ImageNet package, a file, the hub, or nowhere."""
+"""Which trunk a name means, and where its weights come from: the installed ImageNet package, a file, the hub, or nowhere."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from crossray.encoders.joimternet_cnn import PRESETS, create_joimternet_cnn
 from crossray.errors import ConfigError
 
 _FIELD = "image_encoder.pretrained"
@@ -22,12 +23,17 @@ _PACKAGED = "tf_efficientnet_lite0"
 
 
 def create_trunk(name: str, pretrained: str, in_channels: int, options: Mapping[str, Any]) -> nn.Module:
-    """A timm trunk without classifier, its weights loaded from what ``pretrained`` names.
+    """A timm trunk (or JoImTeRNet's) without classifier, its weights loaded from what ``pretrained`` names.
 
     Raises:
         ConfigError: no such architecture or option; weights missing, unreadable, or of another architecture.
     """
-    if pretrained.startswith("hf-hub:") or (pretrained == "imagenet" and name != _PACKAGED):
+    from_hub = pretrained.startswith("hf-hub:") or (pretrained == "imagenet" and name != _PACKAGED)
+    if from_hub and name in PRESETS:
+        raise ConfigError(
+            f"nobody has published weights of {name}.", field=_FIELD, remedy="Write none, or the path of a weight file."
+        )
+    if from_hub:
         return _from_hub(name, pretrained, in_channels, options)
     trunk = _create(name, in_chans=in_channels, **options)
     if pretrained == "imagenet":
@@ -37,16 +43,18 @@ def create_trunk(name: str, pretrained: str, in_channels: int, options: Mapping[
     return trunk
 
 
-def _create(name: str, **options: Any) -> nn.Module:
+def _create(name: str, *, in_chans: int, **options: Any) -> nn.Module:
+    if name in PRESETS:
+        return create_joimternet_cnn(name, in_chans, options)
     if not timm.is_model(name):
-        nearest = difflib.get_close_matches(name, timm.list_models(), n=1)
+        nearest = difflib.get_close_matches(name, [*timm.list_models(), *PRESETS], n=1)
         raise ConfigError(
             f"timm has no architecture '{name}'.",
             field="image_encoder.name",
             remedy=f"Did you mean '{nearest[0]}'?" if nearest else None,
         )
     try:
-        trunk: nn.Module = timm.create_model(name, num_classes=0, **options)
+        trunk: nn.Module = timm.create_model(name, num_classes=0, in_chans=in_chans, **options)
     except TypeError as error:
         raise ConfigError(f"{name} refuses an option: {error}.", field="image_encoder.trunk_options") from error
     return trunk

@@ -35,7 +35,8 @@ class TextEncoderConfig(Settings):
 
     Attributes:
         pretrained: ``none``, ``minilm`` (an installed package), a folder, or a hub id of a BERT.
-        vocabulary_size: of the WordPiece vocabulary learned from the corpus; a pretrained model brings its own.
+        vocabulary_size: of the vocabulary learned from the corpus (at most); a pretrained model brings its own.
+        tokenizer: what is learned: ``wordpiece``, or ``word_level``, whole words seen more than once (JoImTeRNet).
         max_tokens: tokens read of a report, [CLS] and [SEP] included; the rest is cut off.
         punctuation: ``drop`` reads runs of letters and digits only, as GLoRIA does; ``keep`` makes marks words.
         layers: depth; of a pretrained model, its first so many layers.
@@ -53,6 +54,7 @@ class TextEncoderConfig(Settings):
 
     pretrained: str = "none"
     vocabulary_size: int = Field(default=4096, ge=64)
+    tokenizer: Literal["wordpiece", "word_level"] = "wordpiece"
     max_tokens: int = Field(default=97, ge=3)
     punctuation: Literal["drop", "keep"] = "drop"
     layers: int | None = Field(default=None, ge=1)

@@ -1,8 +1,9 @@
-"""Report text to WordPiece ids, with the word and the sentence of each piece."""
+"""Report text to the ids of word-pieces or whole words, with the word and the sentence of each piece."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,9 @@ class TokenizedReport:
 
 
 class ReportTokenizer:
-    """A WordPiece tokenizer that knows words and sentences; the same for the same corpus, on any machine.
+    """A tokenizer that knows words and sentences; the same for the same corpus, on any machine.
 
-    Make one with :meth:`learn`, :meth:`from_pretrained` or :meth:`load`.
+    Make one with :meth:`learn`, :meth:`learn_words`, :meth:`from_pretrained` or :meth:`load`.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -57,6 +58,7 @@ class ReportTokenizer:
         self.pad_id = self._id("[PAD]")
         self.unknown_id = self._id("[UNK]")
         self.mask_id = self._id("[MASK]")
+        self.special_ids = tuple(self._id(token) for token in _SPECIAL)
         self.vocabulary_size: int = tokenizer.get_vocab_size()
         self.max_tokens: int = (tokenizer.truncation or {})["max_length"]
 
@@ -96,6 +98,37 @@ class ReportTokenizer:
         tokenizer.train_from_iterator(corpus, trainer)
         learned = Tokenizer(models.WordPiece(tokenizer.get_vocab(with_added_tokens=True), unk_token="[UNK]"))
         learned.normalizer, learned.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+        return cls(_with_special_tokens(learned, max_tokens))
+
+    @classmethod
+    def learn_words(
+        cls,
+        texts: Iterable[str],
+        vocabulary_size: int,
+        *,
+        max_tokens: int = 97,
+        punctuation: Punctuation = "drop",
+    ) -> ReportTokenizer:
+        """Learn a lower-case vocabulary of the words that the texts hold more than once, the most frequent first.
+
+        Ids as published (`joimternet` spec, section 4.2): [PAD] 0, [CLS] 1, [SEP] 2, [UNK] 3, words from 4, [MASK]
+        last. Where the vocabulary has no room for all such words, the rarest become [UNK].
+
+        Raises:
+            ConfigError: no word occurs twice.
+        """
+        normalizer = _normalizer(normalizers.BertNormalizer(lowercase=True), punctuation)
+        pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(word for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)))
+        by_frequency = sorted(counts, key=lambda word: (-counts[word], word))
+        words = [word for word in by_frequency if counts[word] > 1][: vocabulary_size - len(_SPECIAL)]
+        if not words:
+            raise ConfigError("the texts hold no word twice: there is no vocabulary to learn.", field="vocabulary_size")
+        tokens = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", *words, "[MASK]")
+        learned = Tokenizer(models.WordLevel({token: k for k, token in enumerate(tokens)}, unk_token="[UNK]"))
+        learned.normalizer, learned.pre_tokenizer = normalizer, pre_tokenizer
         return cls(_with_special_tokens(learned, max_tokens))
 
     @classmethod
@@ -176,10 +209,19 @@ class ReportTokenizer:
 
 
 def build_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> ReportTokenizer:
-    """The tokenizer a text encoder asks for: learned from the texts, or its pretrained model's own."""
+    """The tokenizer a text encoder asks for: learned from the texts, or its pretrained model's own.
+
+    Raises:
+        ConfigError: it cannot be learned or found, or a pretrained model is to be given whole words.
+    """
     if config.pretrained == "none":
-        return ReportTokenizer.learn(
-            texts, config.vocabulary_size, max_tokens=config.max_tokens, punctuation=config.punctuation
+        learn = ReportTokenizer.learn if config.tokenizer == "wordpiece" else ReportTokenizer.learn_words
+        return learn(texts, config.vocabulary_size, max_tokens=config.max_tokens, punctuation=config.punctuation)
+    if config.tokenizer != "wordpiece":
+        raise ConfigError(
+            f"'{config.pretrained}' brings its own WordPiece tokenizer.",
+            field="text_encoder.tokenizer",
+            remedy="Leave it at wordpiece, or set text_encoder.pretrained=none.",
         )
     return ReportTokenizer.from_pretrained(
         config.pretrained, max_tokens=config.max_tokens, punctuation=config.punctuation
