@@ -47,3 +47,13 @@ def info_nce_by_loop(logits: Tensor, positives: Tensor, other_positives: str) ->
             targets = [i, *others]
             losses.append(-torch.stack([row.log_softmax(0)[j] for j in targets]).mean())
     return torch.stack(losses).mean()
+
+
+def triplet_by_loop(scores: Tensor, negatives: list[int | None], margin: float) -> tuple[Tensor, Tensor]:
+    """Film to report and report to film; a pair whose negative is ``None`` costs nothing."""
+    image_to_text, text_to_image = [], []
+    for i, n in enumerate(negatives):
+        own = scores[i, i]
+        image_to_text.append(0 * own if n is None else (scores[i, n] - own + margin).clamp_min(0))
+        text_to_image.append(0 * own if n is None else (scores[n, i] - own + margin).clamp_min(0))
+    return torch.stack(image_to_text).mean(), torch.stack(text_to_image).mean()

@@ -121,3 +121,24 @@ def test_losses_are_full_precision_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         both = symmetric_info_nce(cosine_matrix(vectors, vectors), identity_positives(4), scale=10)
     assert both.image_to_text.dtype == torch.float32
+
+
+@pytest.mark.parametrize("other_positives", ["target", "masked"])
+def test_joimternet_check_10_an_excluded_pair_loses_exactly_its_logit(other_positives: OtherPositives) -> None:
+    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    excluded = torch.zeros(4, 4, dtype=torch.bool)
+    excluded[0, 2] = excluded[2, 0] = True
+    for positives in (identity_positives(4), identity_positives(4) | excluded):
+        both = symmetric_info_nce(scores, positives, scale=10, other_positives=other_positives, excluded=excluded)
+        rows = [[0, 1, 3], [0, 1, 2, 3], [1, 2, 3], [0, 1, 2, 3]]
+        wanted = torch.stack([(10 * scores[i, row]).logsumexp(0) - 10 * scores[i, i] for i, row in enumerate(rows)])
+        torch.testing.assert_close(both.image_to_text, wanted.mean())
+
+
+def test_joimternet_check_10_transposing_the_scores_swaps_the_directions_and_one_study_alone_costs_nothing() -> None:
+    scores = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    plain, swapped = (symmetric_info_nce(s, identity_positives(4), scale=10) for s in (scores, scores.T))
+    torch.testing.assert_close(plain.image_to_text, swapped.text_to_image)
+    torch.testing.assert_close(plain.text_to_image, swapped.image_to_text)
+    alone = symmetric_info_nce(scores, identity_positives(4), scale=10, excluded=~identity_positives(4))
+    assert (alone.image_to_text.item(), alone.text_to_image.item()) == (0, 0)

@@ -88,15 +88,25 @@ def info_nce(logits: Tensor, positives: Tensor, other_positives: OtherPositives 
 
 
 def symmetric_info_nce(
-    scores: Tensor, positives: Tensor, *, scale: float | Tensor, other_positives: OtherPositives = "target"
+    scores: Tensor,
+    positives: Tensor,
+    *,
+    scale: float | Tensor,
+    other_positives: OtherPositives = "target",
+    excluded: Tensor | None = None,
 ) -> DirectionalLosses:
     """InfoNCE in both directions on ``scores [B, B]`` (rows films, columns reports), multiplied by ``scale``.
 
-    ``scale`` is one over the temperature. The two directions are returned apart: how they are weighted
+    ``scale`` is one over the temperature. ``excluded [B, B]`` bool, never on the diagonal, leave the denominator and
+    are no targets (two films of one study). The two directions are returned apart: how they are weighted
     (summed, averaged, 0.75 to 0.25) is each method's own, and stands in its loss weights.
     """
     with without_autocast(scores):
         logits = scale * full_precision(scores)
+        if excluded is not None:
+            positives = positives & ~excluded
+            # Not -inf: a target of zero there would give NaN.
+            logits = logits.masked_fill(excluded, torch.finfo(logits.dtype).min)
         return DirectionalLosses(
             image_to_text=info_nce(logits, positives, other_positives),
             text_to_image=info_nce(logits.T, positives.T, other_positives),

@@ -1,4 +1,4 @@
-"""Which trunk a name means, and where its weights come from: the installed ImageNet package, a file, the hub, or nowhere."""
+"""Which trunk a name means, and where its weights come from: an installed package, a file, the hub, or nowhere."""
 
 from __future__ import annotations
 
