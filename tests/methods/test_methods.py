@@ -17,6 +17,7 @@ from crossray.methods.base import Method, PairFeatures, SingleProcess
 from crossray.methods.build import MethodConfig
 from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
+from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
 
 from ..small_model import IMAGE, TEXT, pair_batch, reports, small_method, values
@@ -27,6 +28,8 @@ CONFIGS: list[MethodConfig] = [
     GlobalLocalConfig(preset="reference", include_sep=True),
     LovtConfig(hidden_dim=32, embed_dim=16),
     LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
+    JoImTeRNetConfig(embed_dim=16),
+    JoImTeRNetConfig(preset="reference", phrases=True, embed_dim=16),
 ]
 
 

@@ -10,6 +10,7 @@ from crossray.methods.base import Gather, LossTerms, Method, SingleProcess
 from crossray.methods.build import MethodConfig
 from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
+from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
 from crossray.training.distributed import ProcessGather
 
@@ -23,6 +24,8 @@ CONFIGS: list[MethodConfig] = [
     GlobalLocalConfig(positives="same_label"),
     LovtConfig(hidden_dim=32, embed_dim=16),
     LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
+    JoImTeRNetConfig(embed_dim=16),
+    JoImTeRNetConfig(preset="reference", phrases=True, embed_dim=16),
 ]
 TEXTS = [*reports(6), reports(1)[0], ""]
 

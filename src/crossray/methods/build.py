@@ -12,10 +12,12 @@ from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.methods.base import Method
 from crossray.methods.convirt import ConVirt, ConVirtConfig
 from crossray.methods.global_local import GlobalLocal, GlobalLocalConfig
+from crossray.methods.joimternet.config import JoImTeRNetConfig
+from crossray.methods.joimternet.method import JoImTeRNet
 from crossray.methods.lovt.config import LovtConfig
 from crossray.methods.lovt.method import Lovt
 
-MethodConfig = Annotated[ConVirtConfig | GlobalLocalConfig | LovtConfig, Field(discriminator="name")]
+MethodConfig = Annotated[ConVirtConfig | GlobalLocalConfig | JoImTeRNetConfig | LovtConfig, Field(discriminator="name")]
 
 
 def build_method(
@@ -47,3 +49,5 @@ def build_method(
             return GlobalLocal(image_encoder, text_encoder, method, unknown_id=tokenizer.unknown_id)
         case LovtConfig():
             return Lovt(image_encoder, text_encoder, method)
+        case JoImTeRNetConfig():
+            return JoImTeRNet(image_encoder, text_encoder, method, tokenizer=tokenizer)

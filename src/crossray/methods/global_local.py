@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,6 +37,7 @@ from crossray.methods.base import (
 )
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
+from crossray.methods.words import counted_items
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -237,13 +237,10 @@ class GlobalLocal(Method):
         return F.normalize(regions.float(), dim=2), F.normalize(words.float(), dim=2)
 
     def _scored_items(self, texts: TextEmbedding) -> Tensor:
-        first = torch.arange(texts.word_mask.shape[1], device=texts.word_mask.device) == 0
-        scored = texts.word_mask & ~texts.special_mask
-        if self.config.include_cls:
-            scored = scored | (texts.special_mask & first)
-        if self.config.include_sep:
-            scored = scored | (texts.special_mask & ~first)
-        return scored
+        config = self.config
+        return counted_items(
+            texts.word_mask, texts.special_mask, include_cls=config.include_cls, include_sep=config.include_sep
+        )
 
     def _unknown_words(self, tokens: TokenBatch) -> Tensor:
         return ((tokens.input_ids == self.unknown_id) & (tokens.word_ids >= 0)).sum(dim=1)

@@ -1,0 +1,1 @@
+"""JoImTeRNet: read :mod:`crossray.methods.joimternet.method` first."""

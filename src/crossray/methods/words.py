@@ -1,0 +1,17 @@
+"""Which items of a report a local term counts as words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def counted_items(word_mask: Tensor, special_mask: Tensor, *, include_cls: bool, include_sep: bool) -> Tensor:
+    """``[B, W]`` bool: the real words, and [CLS] (the first item) and [SEP] where they are included."""
+    first = torch.arange(word_mask.shape[1], device=word_mask.device) == 0
+    counted = word_mask & ~special_mask
+    if include_cls:
+        counted = counted | (special_mask & first)
+    if include_sep:
+        counted = counted | (special_mask & ~first)
+    return counted
