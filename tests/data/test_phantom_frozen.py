@@ -13,9 +13,14 @@ import multiprocessing
 import numpy as np
 import pytest
 
+from crossray.data.findings import FINDINGS
 from crossray.data.phantom.build import PhantomKey, PhantomPixels, build_study, study_case
+from crossray.data.phantom.case import CLASS_OF
 from crossray.data.phantom.draws import Draws, Stream
 from crossray.data.phantom.presets import Difficulty, preset_hash
+from crossray.data.sources.phantom import PhantomConfig, PhantomSource
+from crossray.data.split_table import SplitTable, split_table
+from crossray.evaluation.protocol import protocol_for
 
 PRESET_HASHES: dict[Difficulty, str] = {
     "easy": "d6e569729e498669aa480fc8c353ecb7837f00d73c79fca9233998108607e9df",
@@ -31,6 +36,11 @@ FILM_HASHES: dict[Difficulty, str] = {
     "easy": "bdb5b9b1534dfc4478af069b2595a9c5b7a86fd02924730f098a58abaf96a69d",
     "medium": "1e9f2c0c4fd7a17352e2af595e43c34ab3313a00e05887cef48b150c14cd5e4c",
     "hard": "77e1c58cadeae2ab03871796d49cc54044e29eefb4cd539fa98b48f6888a52eb",
+}
+SPLIT_HASHES: dict[Difficulty, str] = {
+    "easy": "7411f9d5075be348555467bb52543975e5421f4a818c6fa7abfa62c14428be63",
+    "medium": "069e1c2628701a7a85404ded5b24855322fd31c5d5d7b611a3336a452fcd9288",
+    "hard": "0117f91412d541ffd2cd33a152a3d3972d7d55525c3e96b26e6f7f05775716c0",
 }
 DIFFICULTIES = tuple(PRESET_HASHES)
 FILMS = 4
@@ -86,3 +96,29 @@ def test_streams_of_another_purpose_number_or_seed_differ() -> None:
     first = [Draws(seed, stream, number).unit() for seed, stream, number in keys]
     assert len(set(first)) == len(keys)
     assert Draws(0, Stream.CASE, 1).unit() == first[0]
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_a_split_is_the_same_wherever_it_is_made(difficulty: Difficulty) -> None:
+    source = PhantomSource(PhantomConfig(count=80, difficulty=difficulty, size=64))
+    table = SplitTable.from_studies(source.studies(), source.label_names)
+    split = split_table(table, test_fraction=0.3, protocol=f"phantom-{difficulty}")
+    assert split.hash == SPLIT_HASHES[difficulty]
+
+
+@pytest.mark.parametrize("difficulty", DIFFICULTIES)
+def test_each_preset_has_a_protocol_of_the_findings_that_are_drawn(difficulty: Difficulty) -> None:
+    protocol = protocol_for(f"phantom-{difficulty}", FINDINGS, np.zeros((0, len(FINDINGS)), np.float32))
+    assert protocol.id == f"phantom-{difficulty}"
+    assert set(protocol.labels) == set(CLASS_OF.values())
+    assert set(protocol.common_labels) < set(protocol.labels)
+
+
+def test_a_finding_too_small_for_its_film_is_reported_without_a_box() -> None:
+    study = build_study(PhantomKey("hard", 0, 77, 64))
+    regions = [region for region in study.phrase_regions if region.label == "Pneumothorax"]
+    assert regions
+    assert all(region.boxes == () for region in regions)
+    assert study.labels["Pneumothorax"] == 1
+    assert "Pneumothorax" not in study.films[0].masks
+    assert build_study(PhantomKey("hard", 0, 77, 256)).films[0].masks.keys() >= {"Pneumothorax"}

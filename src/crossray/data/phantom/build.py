@@ -114,7 +114,8 @@ def build_study(key: PhantomKey) -> Study:
     plan = plan_film(key)
     labels = case_labels(plan.case)
     written = write_report(plan.case, labels, PRESETS[key.difficulty], Draws(key.seed, Stream.TEXT, key.index))
-    boxes = [(part, _box(part)) for part in finding_parts(plan)]
+    # On a small film the faintest findings cover no pixel: these are reported, but have no box.
+    boxes = [(part, _box(part)) for part in finding_parts(plan) if part.mask.any()]
     masks = {label: PhantomMask(key, label) for label in sorted({part.finding.label for part, _ in boxes})}
     frame = plan.frame
     film = Film(
