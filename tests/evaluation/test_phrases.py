@@ -27,6 +27,7 @@ from crossray.evaluation.grounding_floors import (
     coverage,
     map_on_film,
 )
+from crossray.evaluation.grounding_task import exchanged
 from crossray.evaluation.phrases import KnownPhrases, Phrase, known_phrases, sentence_of, side_of
 
 FILM = FilmGeometry(96, 48, 96, 48, 96)
@@ -118,6 +119,13 @@ def test_the_ridge_learns_a_place_from_words() -> None:
 
 def test_without_training_phrases_there_is_the_centre_alone() -> None:
     assert list(GroundingFloors(KnownPhrases((), (), 0), GroundingConfig()).maps(TRAIN)) == [CENTRE]
+
+
+def test_phrases_change_films_without_staying_on_their_own() -> None:
+    rows = [0, 0, 3, 4, 7, 7]
+    assert exchanged(rows) == [4, 4, 7, 0, 3, 3]
+    assert exchanged([2, 2]) == [2, 2], "there is no other film"
+    assert exchanged([1, 5, 6]) == [5, 6, 1]
 
 
 def test_coverage_is_the_share_of_each_place() -> None:

@@ -51,11 +51,13 @@ def test_grounding_stands_beside_chance_and_floors_that_never_look(everything: P
     assert [row.model for row in rows] == [
         "chance",
         "pretrained (global_local)",
+        "its map on another film",
         CENTRE,
         ANY_PRIOR,
         FINDING_PRIOR,
         SIDE_PRIOR,
         WORDS_PRIOR,
+        "pretrained (global_local) − its map on another film",
         f"pretrained (global_local) − {SIDE_PRIOR}",
         f"pretrained (global_local) − {WORDS_PRIOR}",
     ]

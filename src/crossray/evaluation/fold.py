@@ -29,6 +29,7 @@ from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
+OTHER_FILM = Evaluated("its map on another film", kind="floor")
 
 #: Raised when what a task computes changes: cells made before are then made again.
 CELL_VERSION = 1
@@ -130,13 +131,16 @@ class FoldEvaluation:
         }
 
     def grounding(self) -> dict[Evaluated, Arrays]:
-        """Scores of the run's maps of the test phrases, and of maps that never look at the film."""
+        """Scores of the run's maps of the test phrases, of its maps on other films, and of maps that never look."""
         config, ties = self.protocol.grounding, self.protocol.ties
         judge = Judge(self.cohort.test, self.test_phrases, config, ties)
         depends = {"grounding": config.model_dump(mode="json"), "ties": ties}
         window = evaluation_window(self.store.prepared_size, self.run.model.image)
         found = {self.pretrained: self._of_run("grounding", depends, lambda: grounding_task(self.model, judge, window))}
         if self.has_floors:
+            found[OTHER_FILM] = self._of_run(
+                "grounding-other-film", depends, lambda: grounding_task(self.model, judge, window, other_films=True)
+            )
             # Made from boxes and words alone: the same for every encoder.
             made_from = {**self._data_dependence(), "task": depends}
             cell = self._cell("floor-grounding", made_from, lambda: flatten(self._grounding_floors(judge)))

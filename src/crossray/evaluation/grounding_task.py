@@ -66,15 +66,30 @@ class Judge:
         return cell if off is None else {**cell, OFF_FILM: np.array(off)}
 
 
-def grounding_task(model: RunModel, judge: Judge, window: CropWindow) -> Arrays:
-    """The run's maps of the phrases, scored; ``window`` is what it sees of a prepared film."""
+def grounding_task(model: RunModel, judge: Judge, window: CropWindow, *, other_films: bool = False) -> Arrays:
+    """The run's maps of the phrases, scored.
+
+    Args:
+        window: what the run sees of a prepared film.
+        other_films: look for each phrase in another phrase's film instead and score that map as if it were its own
+            film's. What remains of the scores is what words alone give: only the rest comes from looking.
+    """
     phrases, geometries = judge.known.phrases, judge.known.geometries
-    maps = model.phrase_maps(judge.part, [phrase.row for phrase in phrases], [phrase.text for phrase in phrases])
+    rows = [phrase.row for phrase in phrases]
+    looked_at = exchanged(rows) if other_films else rows
+    maps = model.phrase_maps(judge.part, looked_at, [phrase.text for phrase in phrases])
     pairs = list(zip(maps, geometries, strict=True))
     return judge.cell(
         (film_heat(heat, geometry, window) for heat, geometry in pairs),
         [off_film(heat, geometry, window) for heat, geometry in pairs],
     )
+
+
+def exchanged(rows: Sequence[int]) -> list[int]:
+    """For each phrase's row another row that has phrases: half of them further on, far from the patient's own."""
+    distinct = sorted(set(rows))
+    place = {row: index for index, row in enumerate(distinct)}
+    return [distinct[(place[row] + max(1, len(distinct) // 2)) % len(distinct)] for row in rows]
 
 
 def grounding_floor_task(floors: GroundingFloors, judge: Judge) -> dict[str, Arrays]:

@@ -13,7 +13,7 @@ from crossray.data.store import Store
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.finetune import Progress
-from crossray.evaluation.fold import IMAGENET, RIDGE, FoldEvaluation
+from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, FoldEvaluation
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
@@ -27,7 +27,13 @@ Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
 """What was evaluated → (fold, cell) for each fold."""
 
 #: Floors that our lines are compared to by a paired difference.
-_COMPARED = (IMAGENET, RIDGE, Evaluated(SIDE_PRIOR, kind="floor"), Evaluated(WORDS_PRIOR, kind="floor"))
+_COMPARED = (
+    IMAGENET,
+    RIDGE,
+    OTHER_FILM,
+    Evaluated(SIDE_PRIOR, kind="floor"),
+    Evaluated(WORDS_PRIOR, kind="floor"),
+)
 
 
 @dataclass(frozen=True)
