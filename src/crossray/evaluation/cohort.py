@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from crossray.data.text import SelectedText, TextConfig, select_text
 from crossray.errors import DataError
 from crossray.evaluation.finetune import FilmPart
 from crossray.evaluation.metrics import FloatArray
+from crossray.files import sha256_of_json
 
 
 @dataclass(frozen=True)
@@ -105,4 +106,14 @@ def part_of(
         texts=tuple(texts),
         text_groups=text_groups([selected.text for selected in texts]),
         labels=store.labels[np.ix_(studies, columns)].astype(np.float64).reshape(len(studies), len(columns)),
+    )
+
+
+def tested_hash(tests: Mapping[str, Part]) -> str:
+    """sha256 over what the bootstrap draws from: the tested studies of each fold in order, and their patients."""
+    return sha256_of_json(
+        {
+            fold: [list(pair) for pair in zip(part.study_ids, part.patient_ids, strict=True)]
+            for fold, part in tests.items()
+        }
     )

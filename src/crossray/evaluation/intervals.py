@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ class Interval:
     """An estimate with the percentile interval of its bootstrap draws.
 
     ``undefined_draws`` counts the draws in which the metric was not defined; they are left out of the interval.
+    ``sample`` holds the draws themselves ``[draws]``, for paired differences that are asked for later.
     """
 
     estimate: float
@@ -29,6 +30,7 @@ class Interval:
     level: float
     draws: int
     undefined_draws: int = 0
+    sample: FloatArray | None = field(default=None, compare=False, repr=False)
 
 
 def clusters(patient_ids: Sequence[str | None]) -> NDArray[np.int64]:
@@ -73,6 +75,7 @@ def percentile_interval(estimate: float, draws: FloatArray, level: float = 0.95)
         level=level,
         draws=len(draws),
         undefined_draws=len(draws) - len(defined),
+        sample=draws,
     )
 
 

@@ -9,9 +9,14 @@ import math
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import PrivateAttr
 
 from crossray.errors import CrossRayError, DataError
 from crossray.evaluation.intervals import Interval
@@ -19,6 +24,16 @@ from crossray.files import explained_disk_errors, write_whole
 from crossray.settings import Settings, build_settings
 
 _LIBRARIES = ("crossray", "torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bootstrap draws of a number ``[draws]``. No part of what makes two rows equal: files of rows hold none."""
+
+    draws: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), compare=False, repr=False)
+
+    def __bool__(self) -> bool:
+        return len(self.draws) > 0
 
 
 class Row(Settings):
@@ -47,9 +62,16 @@ class Row(Settings):
     positives: int | None = None
     kind: str = "model"
 
+    _sample: Sample = PrivateAttr(default=Sample())
+
+    @property
+    def sample(self) -> Sample:
+        """The bootstrap draws behind the interval; empty in a row that was read from a file."""
+        return self._sample
+
 
 class Provenance(Settings):
-    """Where the numbers come from: enough to make them again."""
+    """Where the numbers come from: enough to make them again. ``tested`` is a hash of the tested studies in order."""
 
     protocol: str
     preset: str
@@ -63,6 +85,7 @@ class Provenance(Settings):
     draws: int
     level: float
     studies: int
+    tested: str = ""
     left_out: tuple[str, ...] = ()
     labels: tuple[str, ...]
     common_labels: tuple[str, ...]
@@ -98,7 +121,10 @@ class Results(Settings):
 def row_of(interval: Interval, **fields: object) -> Row:
     """A row from an interval; what is not finite becomes ``None``."""
     bounds = {name: _finite(getattr(interval, field)) for name, field in _BOUNDS}
-    return Row.model_validate({**fields, **bounds})
+    row = Row.model_validate({**fields, **bounds})
+    if interval.sample is not None:
+        row._sample = Sample(np.asarray(interval.sample, dtype=np.float32))
+    return row
 
 
 _BOUNDS = (("value", "estimate"), ("low", "low"), ("high", "high"))
@@ -126,12 +152,14 @@ def command_line() -> str:
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Write ``results.json``, ``results.csv`` and ``results.md`` into ``folder``, each whole or not at all."""
+    """Write ``results.json``, ``results.csv``, ``results.md`` and ``draws.npz``, each whole or not at all."""
+    from crossray.evaluation.draws import write_draws
     from crossray.evaluation.tables import markdown
 
     content = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
+        write_draws(results, content, folder)
         write_whole(folder / "results.json", content)
         write_whole(folder / "results.csv", _csv(results.rows))
         write_whole(folder / "results.md", markdown(results))

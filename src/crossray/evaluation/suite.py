@@ -12,6 +12,7 @@ from crossray.data.splits import SplitList
 from crossray.data.store import Store
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, FoldEvaluation
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
@@ -146,6 +147,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         draws=protocol.draws,
         level=protocol.level,
         studies=sum(len(fold.cohort.test) for fold in folds),
+        tested=tested_hash({fold.run.fold: fold.cohort.test for fold in folds}),
         left_out=tuple(left_out),
         labels=protocol.labels,
         common_labels=protocol.common_labels,

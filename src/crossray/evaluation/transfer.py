@@ -22,7 +22,7 @@ from crossray.data.store import Store
 from crossray.data.study import View
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
-from crossray.evaluation.cohort import Cohort, Part, part_of
+from crossray.evaluation.cohort import Cohort, Part, part_of, tested_hash
 from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.fold import IMAGENET
 from crossray.evaluation.models import ImageNetModel, RunModel
@@ -223,6 +223,7 @@ def _provenance(
         draws=config.draws,
         level=config.level,
         studies=len(cohort.test),
+        tested=tested_hash({fold.name: cohort.test}),
         left_out=cohort.left_out,
         labels=config.labels,
         common_labels=config.common_labels,
