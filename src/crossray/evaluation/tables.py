@@ -98,14 +98,15 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     """A number as it is printed: shares as per cent, ranks with one decimal, areas with three."""
     if value is None:
         return "–"
-    if _is_share(metric):
+    if is_share(metric):
         return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
     if metric == "median rank":
         return f"{value:+.1f}" if signed else f"{value:.1f}"
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def _is_share(metric: str) -> bool:
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share, printed as per cent."""
     return metric.startswith("R@") or metric in (POINTING, OFF_FILM)
 
 
@@ -132,7 +133,7 @@ def _metrics_table(target: str, rows: Sequence[Row], main: bool) -> Table:
         task=task,
         title=f"{TASK_TITLES[task]}: {target}" + (f" ({count} {METRICS_ACROSS[task]})" if count else ""),
         main=main,
-        columns=tuple(Head(f"{metric}, %" if _is_share(metric) else metric) for metric in metrics),
+        columns=tuple(Head(f"{metric}, %" if is_share(metric) else metric) for metric in metrics),
         lines=tuple(models.values()),
         cells=tuple(tuple(_find(rows, model, metric=metric) for metric in metrics) for model in models),
     )
