@@ -14,7 +14,13 @@ from crossray.training.recipe import Recipe, differences, load_recipe, recipe_te
 from crossray.training.validation import require_metric
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted([*(ROOT / "recipes").rglob("*.yaml"), *(ROOT / "src" / "crossray" / "recipes").rglob("*.yaml")])
+GRIDS = ROOT / "recipes" / "grids"
+RECIPES = sorted(
+    path
+    for folder in (ROOT / "recipes", ROOT / "src" / "crossray" / "recipes")
+    for path in folder.rglob("*.yaml")
+    if path.parent != GRIDS
+)
 ONE = ROOT / "recipes" / "cpu" / "global_local_iu.yaml"
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import crossray
+from crossray.cli.compare import compare
 from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
@@ -17,6 +18,7 @@ from crossray.cli.data_template import template
 from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
+from crossray.cli.grid import grid
 from crossray.cli.info import info
 from crossray.cli.pretrain import pretrain
 from crossray.cli.transfer import transfer
@@ -54,6 +56,8 @@ app.command()(demo)
 app.command()(pretrain)
 app.command()(evaluate)
 app.command()(transfer)
+app.command()(grid)
+app.command()(compare)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)

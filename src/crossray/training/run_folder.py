@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,7 @@ def open_run(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
     """
     config = folder / CONFIG_FILE
     if config.is_file():
-        before = _without_free(read_yaml(config))
-        different = differences(before, _without_free(recipe.model_dump(mode="json")))
+        different = config_differences(folder, recipe)
         if different:
             raise ConfigError(
                 f"holds a run with another configuration: {'; '.join(different)}.",
@@ -63,6 +63,22 @@ def open_run(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / MANIFEST_FILE, _manifest(provenance, "training", {}))
         write_whole(config, recipe_text(recipe))  # last: its presence says that the folder is set up
+
+
+def config_differences(folder: Path, recipe: Recipe) -> list[str]:
+    """Where the run in ``folder`` and a resolved recipe differ, without what may differ when a run is resumed."""
+    before = _without_free(read_yaml(folder / CONFIG_FILE))
+    return differences(before, _without_free(recipe.model_dump(mode="json")))
+
+
+def run_outcome(folder: Path) -> str | None:
+    """``training``, or how the run ended (``finished``, ``stopped early``); None if there is no run."""
+    if not (folder / CONFIG_FILE).is_file():
+        return None
+    try:
+        return str(json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))["outcome"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError("the run's manifest is missing or damaged.", file=folder / MANIFEST_FILE) from error
 
 
 def list_left_out(folder: Path, left_out: Sequence[LeftOut]) -> None:

@@ -1,0 +1,153 @@
+"""A grid as data: which recipes, seeds and folds, and how they are evaluated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from crossray.errors import ConfigError
+from crossray.evaluation.protocol import TASKS, EvaluationConfig, Protocol
+from crossray.settings import Settings, apply_overrides, build_settings, read_yaml
+from crossray.training.recipe import Recipe, load_recipe
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class EntryConfig(Settings):
+    """One line of a comparison.
+
+    Attributes:
+        recipe: its recipe, instead of the grid's base; a relative path starts at the grid's file.
+        overrides: ``section.key`` → value, laid over the recipe; a whole section may be replaced (``method``).
+        tasks: the evaluation's tasks for this entry; the grid's by default.
+    """
+
+    recipe: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
+
+
+class GridEvaluation(Settings):
+    """How every entry is evaluated: as ``crossray evaluate`` with ``--tasks``, ``--set`` and ``--checkpoint``."""
+
+    tasks: tuple[str, ...] = TASKS
+    settings: dict[str, Any] = Field(default_factory=dict)
+    checkpoint: Literal["best", "last"] = "best"
+    report: bool = False
+
+
+class GridConfig(Settings):
+    """A whole grid.
+
+    Attributes:
+        base: recipe of the entries that name none.
+        overrides: laid over every entry's recipe, before the entry's own.
+        seeds: seeds of training, in the order in which they are run: all entries with the first one come first.
+        folds: folds of the split; each is a run of its own.
+        entries: by name, in the order of the tables.
+        evaluation: the same for all.
+    """
+
+    base: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    folds: tuple[str, ...] = Field(default=("0",), min_length=1)
+    entries: dict[str, EntryConfig] = Field(min_length=1)
+    evaluation: GridEvaluation = GridEvaluation()
+
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _a_number_is_a_name_too(cls, value: object) -> object:
+        return [str(fold) if isinstance(fold, int) else fold for fold in value] if isinstance(value, list) else value
+
+    @field_validator("entries", mode="before")
+    @classmethod
+    def _an_entry_may_be_empty(cls, value: object) -> object:
+        return {name: entry or {} for name, entry in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("entries")
+    @classmethod
+    def _names_are_folders(cls, value: dict[str, EntryConfig]) -> dict[str, EntryConfig]:
+        wrong = [name for name in value if not _NAME.fullmatch(name)]
+        if wrong:
+            raise ValueError(f"'{wrong[0]}' cannot name a folder: letters, digits, dot, dash and underscore can")
+        return value
+
+    @field_validator("seeds", "folds")
+    @classmethod
+    def _each_once(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("one of them is there twice")
+        return value
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid's configuration with its file, from where relative recipes are found, and the caller's own overrides."""
+
+    config: GridConfig
+    file: Path
+    overrides: tuple[str, ...] = ()
+
+    def recipe(self, entry: str, seed: int, fold: str) -> Recipe:
+        """The resolved recipe of one run.
+
+        Raises:
+            ConfigError: naming the entry's recipe file and the key that is wrong.
+        """
+        own = self.config.entries[entry]
+        place = own.recipe or self.config.base
+        if place is None:
+            raise ConfigError("has no recipe, and the grid has no base.", file=self.file, field=f"entries.{entry}")
+        overrides = (
+            *as_overrides(self.config.overrides),
+            *as_overrides(own.overrides),
+            *self.overrides,
+            f"training.seed={seed}",
+            f"data.fold={json.dumps(fold)}",
+        )
+        try:
+            return load_recipe(self.file.parent / place, overrides)
+        except ConfigError as error:
+            raise ConfigError(f"entry '{entry}': {error}", file=self.file) from error
+
+    def tasks(self, entry: str) -> tuple[str, ...]:
+        """The evaluation's tasks of an entry."""
+        own = self.config.entries[entry].tasks
+        return self.config.evaluation.tasks if own is None else own
+
+
+def load_grid(file: Path, overrides: Sequence[str] = ()) -> Grid:
+    """A grid from its file, everything in it checked before anything is run.
+
+    Args:
+        file: YAML.
+        overrides: ``section.key=value``, laid over the recipe of every entry.
+
+    Raises:
+        ConfigError: a key or value of the grid, of a recipe or of the evaluation is wrong.
+    """
+    grid = Grid(build_settings(GridConfig, read_yaml(file), file=file), file, tuple(overrides))
+    for entry in grid.config.entries:
+        for fold in grid.config.folds:
+            grid.recipe(entry, grid.config.seeds[0], fold)
+        _check_evaluation(grid, entry)
+    return grid
+
+
+def as_overrides(changes: Mapping[str, Any]) -> list[str]:
+    """``section.key=value`` for each change; JSON is YAML too."""
+    return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+
+
+def _check_evaluation(grid: Grid, entry: str) -> None:
+    changes = apply_overrides({}, as_overrides(grid.config.evaluation.settings))
+    protocol = changes.pop("protocol", {})
+    build_settings(EvaluationConfig, {**changes, "tasks": grid.tasks(entry)}, file=grid.file)
+    build_settings(Protocol, {"id": "any", **protocol}, file=grid.file)

@@ -1,0 +1,37 @@
+"""The results in the folder of a grid, as a comparison takes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from crossray.errors import DataError
+from crossray.evaluation.comparison.entries import Source, source_of
+from crossray.grid.run import ENTRIES_FILE
+
+
+def sources_of(written: Sequence[str]) -> list[Source]:
+    """What the words of ``crossray compare`` stand for: results folders, named or not, and folders of grids.
+
+    Raises:
+        DataError: a grid has no results yet.
+    """
+    found: list[Source] = []
+    for word in written:
+        folder = Path(word)
+        found += _of_grid(folder) if (folder / ENTRIES_FILE).is_file() else [source_of(word)]
+    return found
+
+
+def _of_grid(folder: Path) -> list[Source]:
+    """Every result of a grid, in the order of its entries."""
+    entries: list[str] = json.loads((folder / ENTRIES_FILE).read_text(encoding="utf-8"))
+    found = [
+        Source(entry, results.parent)
+        for entry in entries
+        for results in sorted((folder / "results" / entry).glob("seed*/results.json"))
+    ]
+    if not found:
+        raise DataError("holds no results yet.", file=folder, remedy="Run crossray grid to its end.")
+    return found

@@ -1,0 +1,203 @@
+"""A grid end to end on a tiny phantom: what it leaves, what it skips, how it stops, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from crossray.cli.main import app
+from crossray.errors import ConfigError
+from crossray.evaluation.results import read_results
+from crossray.evaluation.validator import RetrievalValidator
+from crossray.grid.config import load_grid
+from crossray.grid.interrupts import Interrupts, StopAskedError
+from crossray.grid.lock import LOCK_FILE, GridLock
+from crossray.grid.plan import pieces_of
+from crossray.grid.run import GridOutcome, plan_lines, run_grid
+
+pytestmark = pytest.mark.filterwarnings("ignore::crossray.evaluation.metrics.UndefinedMetricWarning")
+
+
+def _run(file: Path, out: Path, said: list[str], **options: object) -> GridOutcome:
+    return run_grid(load_grid(file), out, say=said.append, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def whole(write_grid: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A grid of two entries and two seeds, carried out."""
+    folder = tmp_path_factory.mktemp("whole")
+    file = write_grid(folder, seeds=[0, 1])
+    outcome = _run(file, folder / "out", [])
+    assert outcome.exit_code == 0
+    return folder
+
+
+def test_a_grid_leaves_runs_results_and_shared_cells(whole: Path) -> None:
+    out = whole / "out"
+    for entry in ("convirt", "global_local"):
+        for seed in (0, 1):
+            results = read_results(out / "results" / entry / f"seed{seed}")
+            assert results.provenance.seeds["training"] == seed
+            assert results.select(task="probe", model=f"pretrained ({entry})")
+            assert (out / "runs" / entry / f"seed{seed}-fold0" / "checkpoints" / "best.safetensors").is_file()
+    assert list((out / "cells" / "fold0").glob("pretrained-probe-*.npz"))
+    assert not (out / "failures.jsonl").exists()
+
+
+def test_seeds_are_the_outer_loop(whole: Path) -> None:
+    pieces = pieces_of(load_grid(whole / "grid.yaml"), whole / "out", [])
+    assert [piece.seed for piece in pieces] == [0] * 4 + [1] * 4
+    assert [piece.entry for piece in pieces[:4]] == ["convirt", "convirt", "global_local", "global_local"]
+
+
+def test_a_finished_grid_does_nothing_again(whole: Path) -> None:
+    weights = sorted((whole / "out").rglob("*.safetensors"))
+    before = [path.stat().st_mtime_ns for path in weights]
+    outcome = _run(whole / "grid.yaml", whole / "out", [])
+    assert (outcome.done, len(outcome.skipped), outcome.exit_code) == ([], 8, 0)
+    assert [path.stat().st_mtime_ns for path in weights] == before
+
+
+def test_changed_evaluation_settings_evaluate_again_without_training(
+    whole: Path, write_grid: Callable[..., Path], tmp_path: Path
+) -> None:
+    file = write_grid(tmp_path, seeds=[0, 1], evaluation={"tasks": ["retrieval"], "settings": {"protocol.draws": 10}})
+    lines = plan_lines(load_grid(file), whole / "out")
+    assert sum("evaluation" in line and "have changed" in line for line in lines) == 4
+    assert lines[-1] == "8 pieces: 4 done, 0 partial, 4 to do"
+
+
+def test_a_run_of_another_recipe_is_refused_with_what_differs(whole: Path) -> None:
+    grid = load_grid(whole / "grid.yaml", ["training.epochs=3"])
+    with pytest.raises(ConfigError, match=r"convirt, seed 0, fold 0: training\.epochs \(2 before, 3 now\)"):
+        run_grid(grid, whole / "out", say=lambda line: None)
+    assert any("changed" in line for line in plan_lines(grid, whole / "out"))
+
+
+def test_the_grids_folder_is_compared_as_it_stands(whole: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["compare", str(whole / "out"), "--out", str(tmp_path / "compared")])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "compared" / "compare.json").read_text(encoding="utf-8"))
+    assert [line["name"] for line in content["lines"]] == ["convirt", "global_local", "chance"]
+    assert content["lines"][1]["seeds"] == [0, 1]
+    for name in ("table.md", "table.csv", "table.tex", "figure.png", "figure.svg"):
+        assert (tmp_path / "compared" / name).stat().st_size > 0
+
+
+def test_a_failing_entry_is_recorded_and_the_others_go_on(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    entries = {"too_large": {"overrides": {"training.batch_size": 500}}, "convirt": {}}
+    said: list[str] = []
+    outcome = _run(make_grid(entries=entries), tmp_path / "out", said)
+    assert outcome.exit_code == 1
+    assert outcome.failed == ["too_large, seed 0, fold 0"]
+    assert outcome.left == ["too_large, seed 0, evaluation"]
+    assert outcome.done == ["convirt, seed 0, fold 0", "convirt, seed 0, evaluation"]
+    (record,) = map(json.loads, (tmp_path / "out" / "failures.jsonl").read_text(encoding="utf-8").splitlines())
+    assert record["entry"] == "too_large"
+    assert "fewer than one batch of 500" in record["error"]
+    assert any("FAILED" in line for line in said)
+
+
+def test_a_signal_during_training_saves_and_the_next_call_goes_on(
+    make_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = make_grid(), tmp_path / "out"
+    validate = RetrievalValidator.__call__
+
+    def stop_after_validating(self: RetrievalValidator, *arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validate(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RetrievalValidator, "__call__", stop_after_validating)
+    stopped = _run(file, out, [])
+    assert stopped.exit_code == 143
+    assert stopped.done == []
+    monkeypatch.undo()
+    assert "partial  in epoch 1 of 2" in plan_lines(load_grid(file), out)[0]
+    said: list[str] = []
+    assert _run(file, out, said, only="convirt").exit_code == 0
+    assert any("goes on: in epoch" in line for line in said)
+
+
+def test_a_signal_between_pieces_and_the_clock_stop_the_grid(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    file, said = make_grid(), list[str]()
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("[1/4]"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome = run_grid(load_grid(file), tmp_path / "out", say=say)
+    assert (outcome.signal, outcome.exit_code) == (signal.SIGINT, 130)
+    assert "Stopped by SIGINT, saved. The same command goes on from there." in said
+    late = _run(file, tmp_path / "out", [], minutes=0.0)
+    assert (late.time_is_up, late.exit_code) == (True, 3)
+
+
+def test_handlers_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StopAskedError), Interrupts().watched():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+HOLD = "import sys, pathlib; from crossray.grid.lock import GridLock\nwith GridLock(pathlib.Path(sys.argv[1])):\n"
+
+
+def test_two_grids_in_one_folder_are_refused_and_a_dead_ones_lock_is_taken_over(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", HOLD + "  print('held', flush=True); sys.stdin.read()", str(tmp_path)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match=f"another grid works here .process {other.pid}"), GridLock(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+        with GridLock(tmp_path) as lock:
+            assert lock.taken_over is not None
+            assert f"process {other.pid} on" in lock.taken_over
+    with GridLock(tmp_path) as again:
+        assert again.taken_over is None
+    assert (tmp_path / LOCK_FILE).read_text(encoding="utf-8") == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entry": {}}, r"'entry': is not a known key.*Did you mean 'entries'"),
+        ({"entries": {"a/b": {}}}, "'a/b' cannot name a folder"),
+        ({"seeds": [0, 0]}, "there twice"),
+        ({"entries": {"one": {"overrides": {"method.gama": 1}}}}, r"entry 'one': .*method\.gama"),
+        ({"entries": {"one": {"recipe": "nowhere.yaml"}}}, r"entry 'one': .*nowhere\.yaml"),
+        ({"base": None}, "has no recipe, and the grid has no base"),
+        ({"evaluation": {"tasks": ["retreival"]}}, "tasks"),
+        ({"evaluation": {"settings": {"finetune.epoch": 1}}}, r"Did you mean 'finetune\.epochs'"),
+        ({"evaluation": {"settings": {"protocol.draw": 1}}}, "Did you mean 'draws'"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_told_before_anything_runs(
+    make_grid: Callable[..., Path], changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_grid(make_grid(**changes))
+
+
+def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no entry 'clip'.*Entries are convirt, global_local"):
+        plan_lines(load_grid(make_grid()), tmp_path, only="clip")
+
+
+def test_the_command_shows_the_plan_without_writing(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    file, out = make_grid(), tmp_path / "out"
+    result = CliRunner().invoke(app, ["grid", str(file), "--out", str(out), "--dry-run", "--only", "convirt"])
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "2 pieces: 0 done, 0 partial, 2 to do"
+    assert not out.exists()
