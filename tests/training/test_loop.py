@@ -169,6 +169,28 @@ def test_a_method_is_told_the_epoch_before_each_step_and_may_correct_the_weights
     assert second.method.get_parameter("head.weight").grad is not None
 
 
+def test_each_encoder_may_be_clipped_by_itself(tmp_path: Path) -> None:
+    sgd = OptimizerConfig(name="sgd", learning_rate=1.0, weight_decay=0.0)
+    one = TrainingConfig.model_validate(
+        {"epochs": 1, "batch_size": 32, "optimizer": sgd, "clip_norm": 0.01, "schedule": {"name": "constant"}}
+    )
+    norms = {}
+    for clip in ("joint", "by_encoder"):
+        parts = fake_parts()
+        before = {name: value.detach().clone() for name, value in parts.method.named_parameters()}
+        fake_fit(tmp_path / clip, one.model_copy(update={"clip": clip}), parts)
+        moved = {name: value.detach() - before[name] for name, value in parts.method.named_parameters()}
+        by_part: dict[str, list[float]] = {}
+        for name, value in moved.items():
+            part = name.split(".")[0] if "encoder" in name else "rest"
+            by_part.setdefault(part, []).append(value.norm().item())
+        norms[clip] = {part: math.hypot(*values) for part, values in by_part.items()}
+    assert list(norms["by_encoder"].values()) == pytest.approx([0.01] * 3, rel=1e-3)
+    assert math.hypot(*norms["joint"].values()) == pytest.approx(0.01, rel=1e-3)
+    logged = [figures_of(tmp_path / clip, "train", "gradient_norm") for clip in norms]
+    assert logged[0] == pytest.approx(logged[1])
+
+
 class TwoViews(FakeMethod):
     """Brings the two views of each film together."""
 

@@ -131,10 +131,11 @@ class TrainingConfig(Settings):
 
     ``batch_size`` is the global one: pairs of one optimiser step over all processes. ``micro_batch`` is how many of
     them a process encodes at a time. With ``accumulation: plain`` each micro-batch is contrasted by itself and the
-    gradients are averaged; with ``cached`` all pairs of the batch meet, as if it were encoded at once (gradient
-    caching, at the price of encoding twice). ``caption: sentence`` shows one random sentence a step. ``use_validator``
-    also has the passed-in validator run (retrieval, from the command line). ``initial_weights`` is a run's folder (its
-    best weights and its tokenizer) or a checkpoint to start from.
+    gradients are averaged (LoVT: 16 of 32 pairs); with ``cached`` all pairs of the batch meet, as if it were encoded
+    at once (gradient caching, at the price of encoding twice). ``clip_norm`` bounds the gradient's norm: of the whole
+    model or, with ``clip: by_encoder``, of each encoder and of what belongs to neither. ``caption: sentence`` shows
+    one random sentence a step. ``use_validator`` also has the passed-in validator run (retrieval, from the command
+    line). ``initial_weights`` is a run's folder (its best weights and its tokenizer) or a checkpoint to start from.
 
     ``stages`` says which stages of the method are trained, in its order, and how long: optimiser and schedule begin
     anew at each. ``epochs`` is then their sum and need not be written.
@@ -150,6 +151,7 @@ class TrainingConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = CosineScheduleConfig()
     clip_norm: float | None = Field(default=None, gt=0.0)
+    clip: Literal["joint", "by_encoder"] = "joint"
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     caption: Literal["report", "sentence"] = "report"
     validate_every_epochs: int = Field(default=1, ge=1)

@@ -5,7 +5,6 @@ Reads from top to bottom: :func:`fit`, an epoch, a step, the end of an epoch.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from lightning_fabric import Fabric
 from crossray.data.batch import PairBatch
 from crossray.data.pairs import pair_loader, to_pair_batch
 from crossray.data.sampling import GlobalBatchSampler
+from crossray.training.clipping import clip_gradients
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import any_process, average_gradients, gather_of, share_state
 from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
@@ -24,7 +24,7 @@ from crossray.training.optimizers import set_learning_rates
 from crossray.training.session import RunSummary, Session, TrainingParts, epoch_steps, summary_of
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
-from crossray.training.step import DivergedError, backward_step, encode, seed_step
+from crossray.training.step import backward_step, encode, seed_step
 from crossray.training.timeline import plan_run
 from crossray.training.validation import ValidationSet, Validator, require_metric, validate
 
@@ -139,7 +139,7 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     if batch.task is None:  # the curve of one objective
         figures["loss"] = losses.total
     if config.clip_norm is not None:
-        figures["gradient_norm"] = _clip(session, state)
+        figures["gradient_norm"] = clip_gradients(fabric, state.method, state.optimizer, config, step=place.step + 1)
     fabric.strategy.optimizer_step(state.optimizer)
     state.method.after_step()
     if state.average is not None:
@@ -152,21 +152,6 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     if place.step % session.runtime.log_every_steps == 0 or place.batch == session.timeline.steps_of(place.epoch):
         session.log.record("train", step=place.step, epoch=place.epoch + 1, stage=state.stage.name, figures=figures)
     session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=losses.total, pairs_per_second=session.speed)
-
-
-def _clip(session: Session, state: TrainingState) -> float:
-    """Clip the gradient; its norm before. A loss scaler (16-mixed) copes with an infinite one, nothing else does."""
-    norm = session.fabric.clip_gradients(
-        state.method, state.optimizer, max_norm=session.config.clip_norm, error_if_nonfinite=False
-    )
-    value = float("nan") if norm is None else norm.item()
-    if not math.isfinite(value) and session.config.precision != "16-mixed":
-        raise DivergedError(
-            f"at step {state.place.step + 1} the gradient's norm became {value}; training stopped before the weights "
-            "were touched.",
-            remedy="Lower training.optimizer.learning_rate.",
-        )
-    return value
 
 
 def _end_epoch(session: Session, state: TrainingState, validator: Validator | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -10,8 +10,7 @@ from torch import nn
 from crossray.errors import ConfigError
 from crossray.training.config import OptimizerConfig
 
-IMAGE_ENCODER_PREFIX = "image_encoder."
-TEXT_ENCODER_PREFIX = "text_encoder."
+Encoder = Literal["image_encoder", "text_encoder"]
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -62,10 +61,20 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["initial_lr"] * factor
 
 
+def encoder_of(name: str) -> Encoder | None:
+    """The encoder that a parameter belongs to by its name, if it belongs to one."""
+    match name.split(".")[0]:
+        case "image_encoder":
+            return "image_encoder"
+        case "text_encoder":
+            return "text_encoder"
+    return None
+
+
 def _rate_of(name: str, config: OptimizerConfig) -> float:
-    own = None
-    if name.startswith(IMAGE_ENCODER_PREFIX):
-        own = config.image_encoder_learning_rate
-    elif name.startswith(TEXT_ENCODER_PREFIX):
-        own = config.text_encoder_learning_rate
+    own = {
+        "image_encoder": config.image_encoder_learning_rate,
+        "text_encoder": config.text_encoder_learning_rate,
+        None: None,
+    }[encoder_of(name)]
     return config.learning_rate if own is None else own
