@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from crossray.data.study import Span
 from crossray.data.text import SelectedText
 from crossray.encoders.text import TextEncoderConfig
+from crossray.encoders.tokenized import TokenizedReport, whole_sentences
 from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
 from crossray.errors import CheckpointError, ConfigError
 
@@ -95,6 +96,51 @@ def test_a_report_of_ten_thousand_words_is_cut_off_and_closed(tokenizer: ReportT
     assert len(report.input_ids) == tokenizer.max_tokens
     assert report.word_ids[-1] == -1
     assert len(tokenizer.words("heart base " * 5000)) == tokenizer.max_tokens - 2
+
+
+def tokenised(lengths: list[int]) -> TokenizedReport:
+    """A report of sentences of so many one-piece words."""
+    words = np.arange(sum(lengths), dtype=np.int32)
+    sentences = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    ends = [np.pad(values, 1, constant_values=-1) for values in (words, sentences)]
+    return TokenizedReport(np.pad(words + 5, 1, constant_values=1), *ends)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kept"),
+    [
+        ([200, 200, 200], [200, 200]),
+        ([600], [510]),
+        ([500, 20, 5], [500]),
+        ([600, 5], [510]),
+        ([500, 10], [500, 10]),
+        ([3], [3]),
+    ],
+)
+def test_L13_whole_sentences_are_taken_until_one_does_not_fit(lengths: list[int], kept: list[int]) -> None:
+    report = whole_sentences(tokenised(lengths), 512)
+    inner = report.sentence_ids[1:-1]
+    assert np.bincount(inner).tolist() == kept
+    assert report.word_ids.tolist() == [-1, *range(sum(kept)), -1]
+    assert (report.input_ids[0], report.input_ids[-1]) == (1, 1)
+
+
+def test_a_tokenizer_that_keeps_sentences_whole(tokenizer: ReportTokenizer) -> None:
+    sentences = ["The heart is enlarged."] * 3 + ["No effusion; atelectasis of the left base."] * 2
+    starts = np.cumsum([0] + [len(sentence) + 1 for sentence in sentences]).tolist()
+    spans = tuple(Span(start, start + len(sentence)) for start, sentence in zip(starts, sentences, strict=False))
+    text = SelectedText(" ".join(sentences), spans)
+    whole = tokenizer.with_truncation("sentences")
+    cut, kept = tokenizer.encode([text])[0], whole.encode([text])[0]
+    assert len(cut.input_ids) == tokenizer.max_tokens
+    last = int(kept.sentence_ids.max())
+    assert len(kept.input_ids) < tokenizer.max_tokens
+    assert kept.input_ids[:-1].tolist() == cut.input_ids[: len(kept.input_ids) - 1].tolist()
+    (alone,) = whole.encode([sentences[last]])
+    assert (kept.sentence_ids == last).sum() == len(alone.input_ids) - 2
+    assert whole.words(text) == tokenizer.words(text)[: int(kept.word_ids.max()) + 1]
+    assert len(whole.encode(["heart base " * 5000])[0].input_ids) == tokenizer.max_tokens
+    assert whole.words("") == ()
 
 
 def test_collate_pads_with_nothing_real(tokenizer: ReportTokenizer) -> None:

@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
 from crossray.data.pairs import PairDataset, to_pair_batch
-from crossray.data.sampling import GlobalBatchSampler
+from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.store import Store
 from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.errors import CheckpointError, ConfigError, DataError
@@ -28,7 +29,7 @@ from crossray.methods.build import build_method
 from crossray.tensor_file import read_tensors
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import start_fabric
-from crossray.training.pretrain import pretrain
+from crossray.training.pretrain import _build_parts, _open_data, pretrain
 from crossray.training.recipe import Recipe, load_recipe, recipe_text
 from crossray.training.session import TrainingParts
 from crossray.training.step import backward_step
@@ -105,6 +106,28 @@ def test_a_run_starts_from_the_weights_and_tokenizer_of_another(finished: Path, 
     assert sha256_of(tmp_path / "second" / "tokenizer" / "tokenizer.json") == sha256_of(
         finished / "tokenizer" / "tokenizer.json"
     )
+
+
+def test_sentences_move_in_training_and_validation_and_inference_read_them_as_written(
+    prepared: Path, tmp_path: Path
+) -> None:
+    moving = small_recipe(
+        prepared, training={"epochs": 1, "sentence_order": "shuffle"}, text_encoder={"truncation": "sentences"}
+    )
+    seen: dict[str, list[torch.Tensor]] = {}
+    for order in ("shuffle", "original"):
+        recipe = moving.model_copy(update={"training": moving.training.model_copy(update={"sentence_order": order})})
+        data = _open_data(recipe)
+        tokenizer = ReportTokenizer.learn([data.store.report(row).text for row in range(8)], 300, max_tokens=40)
+        parts = _build_parts(recipe, data, tokenizer)
+        seen[order] = [
+            pairs[BatchRequest(0, np.arange(len(pairs)), slice(None))].tokens.input_ids
+            for pairs in (parts.training, parts.validation)
+        ]
+    assert not torch.equal(seen["shuffle"][0], seen["original"][0])
+    assert torch.equal(seen["shuffle"][1], seen["original"][1])
+    pretrain(moving, tmp_path / "run")
+    assert JointModel.load(tmp_path / "run").tokenizer.truncation == "sentences"
 
 
 def test_a_patient_on_two_sides_is_refused(prepared: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from crossray.data.augment import ImageInputConfig, evaluation_view, training_vi
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.data.randomness import Purpose, derived_choice
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
+from crossray.data.sentence_order import SentenceOrder, drawn_order, reorder_sentences
 from crossray.data.study import Report, Span, View
 from crossray.data.text import SelectedText, TextConfig, normalise_text, select_text
 from crossray.data.tokens import PairTokenizer, TokenTable
@@ -92,7 +93,8 @@ class PairDataset(Dataset[RawBatch]):
     """Studies of one split as pairs; indexed by :class:`BatchRequest`.
 
     Texts are selected, grouped and tokenised here, once. With ``caption="sentence"`` each epoch shows one sentence
-    of the report, with ``film_choice="random"`` one of its films; both are looked up from (seed, epoch, study).
+    of the report, with ``film_choice="random"`` one of its films; both, and the order of sentences, are looked up from
+    (seed, epoch, study).
 
     Args:
         store: where films and reports come from.
@@ -102,6 +104,7 @@ class PairDataset(Dataset[RawBatch]):
         views: films of these views.
         film_choice: the first film of a study, or any of them.
         caption: the whole selected text, or one of its sentences.
+        sentence_order: as written, or moved about (within what the tokenizer kept of the report).
         seed: of the choices.
 
     Attributes:
@@ -122,11 +125,13 @@ class PairDataset(Dataset[RawBatch]):
         views: tuple[View, ...] = ("frontal",),
         film_choice: FilmChoice = "first",
         caption: Caption = "report",
+        sentence_order: SentenceOrder = "original",
         seed: int = 0,
     ) -> None:
         self._store = store
         self._seed = seed
         self._film_choice = film_choice
+        self._sentence_order: SentenceOrder = sentence_order
         self.left_out: list[LeftOut] = []
         captions: list[list[SelectedText]] = []
         indices: list[int] = []
@@ -167,7 +172,7 @@ class PairDataset(Dataset[RawBatch]):
         return RawBatch(
             epoch=request.epoch,
             films=films,
-            tokens=self._tokens.batch(texts, length),
+            tokens=self._in_order(self._tokens.batch(texts, length), self.study_index[places], request.epoch),
             study_index=torch.from_numpy(self.study_index[places]),
             text_group=torch.from_numpy(self._groups[texts]),
             labels=torch.from_numpy(self._labels[places]),
@@ -182,6 +187,16 @@ class PairDataset(Dataset[RawBatch]):
             study = int(self.study_index[places[row]])
             chosen[row] += derived_choice(self._seed, epoch, Purpose.SENTENCE, study, int(count[row]))
         return chosen
+
+    def _in_order(self, tokens: TokenBatch, studies: NDArray[np.int64], epoch: int) -> TokenBatch:
+        if self._sentence_order == "original":
+            return tokens
+        counts = (tokens.sentence_ids.amax(dim=1) + 1).tolist()
+        moved = np.tile(np.arange(max(1, *counts)), (len(counts), 1))
+        for row, (study, sentences) in enumerate(zip(studies.tolist(), counts, strict=True)):
+            order = drawn_order(self._sentence_order, sentences, seed=self._seed, epoch=epoch, study=study)
+            moved[row, order] = np.arange(sentences)
+        return reorder_sentences(tokens, torch.from_numpy(moved))
 
     def _film(self, place: int, epoch: int) -> int:
         films = self._films[place]

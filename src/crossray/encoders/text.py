@@ -20,6 +20,7 @@ from crossray.alignment.precision import full_precision, without_autocast
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import create_bert
 from crossray.encoders.features import TextFeatures
+from crossray.encoders.tokenizer import Truncation
 from crossray.settings import Settings
 
 ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
@@ -38,6 +39,8 @@ class TextEncoderConfig(Settings):
         vocabulary_size: of the vocabulary learned from the corpus (at most); a pretrained model brings its own.
         tokenizer: what is learned: ``wordpiece``, or ``word_level``, whole words seen more than once (JoImTeRNet).
         max_tokens: tokens read of a report, [CLS] and [SEP] included; the rest is cut off.
+        truncation: ``tokens`` cuts anywhere; ``sentences`` keeps the whole sentences before the first that does not
+            fit, and cuts only a first sentence that is itself too long (LoVT).
         punctuation: ``drop`` reads runs of letters and digits only, as GLoRIA does; ``keep`` makes marks words.
         layers: depth; of a pretrained model, its first so many layers.
         width, heads, intermediate, max_positions, token_types, activation, layer_norm_eps: as BERT's configuration.
@@ -56,6 +59,7 @@ class TextEncoderConfig(Settings):
     vocabulary_size: int = Field(default=4096, ge=64)
     tokenizer: Literal["wordpiece", "word_level"] = "wordpiece"
     max_tokens: int = Field(default=97, ge=3)
+    truncation: Truncation = "tokens"
     punctuation: Literal["drop", "keep"] = "drop"
     layers: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)

@@ -5,46 +5,31 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 
 from crossray.data.batch import TokenBatch
 from crossray.data.study import Span
 from crossray.data.text import SelectedText
 from crossray.encoders.bert import pretrained_source
+from crossray.encoders.tokenized import TokenizedReport, tokenized, whole_sentences
 from crossray.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from crossray.encoders.text import TextEncoderConfig
 
 Punctuation = Literal["drop", "keep"]
+Truncation = Literal["tokens", "sentences"]
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _FILE = "tokenizer.json"
 _NOT_A_WORD = Regex(r"[^\w\s]")
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedReport:
-    """One report: int32 arrays of one length.
-
-    Attributes:
-        input_ids: [CLS], the pieces, [SEP].
-        word_ids: index of the word (a run of letters and digits, or a mark of punctuation where it is kept) that a
-            piece belongs to, from 0; an unknown word counts; -1 for [CLS] and [SEP].
-        sentence_ids: index of the sentence, from 0; -1 for [CLS], [SEP] and what stands outside every sentence.
-    """
-
-    input_ids: NDArray[np.int32]
-    word_ids: NDArray[np.int32]
-    sentence_ids: NDArray[np.int32]
 
 
 class ReportTokenizer:
@@ -53,14 +38,23 @@ class ReportTokenizer:
     Make one with :meth:`learn`, :meth:`learn_words`, :meth:`from_pretrained` or :meth:`load`.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, truncation: Truncation = "tokens") -> None:
         self._tokenizer = tokenizer
+        self.truncation: Truncation = truncation
         self.pad_id = self._id("[PAD]")
         self.unknown_id = self._id("[UNK]")
         self.mask_id = self._id("[MASK]")
         self.special_ids = tuple(self._id(token) for token in _SPECIAL)
         self.vocabulary_size: int = tokenizer.get_vocab_size()
         self.max_tokens: int = (tokenizer.truncation or {})["max_length"]
+        self._reader = tokenizer
+        if truncation == "sentences":  # cut here, where sentences are known
+            self._reader = Tokenizer.from_str(tokenizer.to_str())
+            self._reader.no_truncation()
+
+    def with_truncation(self, truncation: Truncation) -> ReportTokenizer:
+        """The same tokenizer, cutting long reports as :class:`TextEncoderConfig` says."""
+        return ReportTokenizer(self._tokenizer, truncation)
 
     @classmethod
     def learn(
@@ -170,16 +164,18 @@ class ReportTokenizer:
     def encode(self, texts: Sequence[SelectedText | str]) -> list[TokenizedReport]:
         """Tokenise texts, each cut off at ``max_tokens``; a plain string is one sentence."""
         selected = [_as_selected(text) for text in texts]
-        encodings = self._tokenizer.encode_batch([text.text for text in selected])
-        return [_tokenized(encoding, text.sentences) for encoding, text in zip(encodings, selected, strict=True)]
+        encodings = self._reader.encode_batch([text.text for text in selected])
+        reports = [tokenized(encoding, text.sentences) for encoding, text in zip(encodings, selected, strict=True)]
+        return [whole_sentences(report, self.max_tokens) for report in reports]
 
     def words(self, text: SelectedText | str) -> tuple[str, ...]:
         """The words of a text as it is written, in the order of ``word_ids`` (only those not cut off)."""
         selected = _as_selected(text)
-        encoding = self._tokenizer.encode(selected.text)
+        encoding = self._reader.encode(selected.text)
+        last = self.encode([selected])[0].word_ids.max()
         spans: dict[int, tuple[int, int]] = {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
-            if word is not None:
+            if word is not None and word <= last:
                 spans[word] = (spans.get(word, (start, end))[0], end)
         return tuple(selected.text[start:end] for start, end in spans.values())
 
@@ -216,16 +212,18 @@ def build_tokenizer(config: TextEncoderConfig, texts: Iterable[str]) -> ReportTo
     """
     if config.pretrained == "none":
         learn = ReportTokenizer.learn if config.tokenizer == "wordpiece" else ReportTokenizer.learn_words
-        return learn(texts, config.vocabulary_size, max_tokens=config.max_tokens, punctuation=config.punctuation)
+        tokenizer = learn(texts, config.vocabulary_size, max_tokens=config.max_tokens, punctuation=config.punctuation)
+        return tokenizer.with_truncation(config.truncation)
     if config.tokenizer != "wordpiece":
         raise ConfigError(
             f"'{config.pretrained}' brings its own WordPiece tokenizer.",
             field="text_encoder.tokenizer",
             remedy="Leave it at wordpiece, or set text_encoder.pretrained=none.",
         )
-    return ReportTokenizer.from_pretrained(
+    tokenizer = ReportTokenizer.from_pretrained(
         config.pretrained, max_tokens=config.max_tokens, punctuation=config.punctuation
     )
+    return tokenizer.with_truncation(config.truncation)
 
 
 def _normalizer(first: normalizers.Normalizer, punctuation: Punctuation) -> normalizers.Normalizer:
@@ -262,25 +260,6 @@ def _read_pretrained(source: str) -> Tokenizer:
 
 def _as_selected(text: SelectedText | str) -> SelectedText:
     return text if isinstance(text, SelectedText) else SelectedText(text, (Span(0, len(text)),))
-
-
-def _tokenized(encoding: Encoding, sentences: tuple[Span, ...]) -> TokenizedReport:
-    word_ids = np.array([-1 if word is None else word for word in encoding.word_ids], dtype=np.int32)
-    return TokenizedReport(
-        input_ids=np.array(encoding.ids, dtype=np.int32),
-        word_ids=word_ids,
-        sentence_ids=_sentence_ids(encoding, word_ids, sentences),
-    )
-
-
-def _sentence_ids(encoding: Encoding, word_ids: NDArray[np.int32], sentences: tuple[Span, ...]) -> NDArray[np.int32]:
-    if not sentences:
-        return np.full_like(word_ids, -1)
-    begin = np.array([start for start, _ in encoding.offsets])
-    starts, ends = (np.array([getattr(span, edge) for span in sentences]) for edge in ("start", "end"))
-    sentence = np.searchsorted(starts, begin, side="right") - 1
-    inside = (word_ids >= 0) & (sentence >= 0) & (begin < ends[sentence])
-    return np.where(inside, sentence, -1).astype(np.int32)
 
 
 def _padded(rows: Sequence[NDArray[np.int32]], width: int, filling: int) -> Tensor:

@@ -84,7 +84,7 @@ class JointModel:
         run = Path(run)
         config = read_model_config(run)
         file = checkpoint_file(run, checkpoint)
-        tokenizer = ReportTokenizer.load(run / "tokenizer")
+        tokenizer = ReportTokenizer.load(run / "tokenizer").with_truncation(config.text_encoder.truncation)
         weights, _ = read_tensors(file)
         method = build_method(
             config.image_encoder, config.text_encoder, config.method, tokenizer, initial_weights=False

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from crossray.data.sentence_order import SentenceOrder
 from crossray.settings import Settings
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
@@ -134,7 +135,8 @@ class TrainingConfig(Settings):
     gradients are averaged (LoVT: 16 of 32 pairs); with ``cached`` all pairs of the batch meet, as if it were encoded
     at once (gradient caching, at the price of encoding twice). ``clip_norm`` bounds the gradient's norm: of the whole
     model or, with ``clip: by_encoder``, of each encoder and of what belongs to neither. ``caption: sentence`` shows
-    one random sentence a step. ``use_validator`` also has the passed-in validator run (retrieval, from the command
+    one random sentence a step; ``sentence_order`` moves sentences about in training (``swaps`` LoVT, ``shuffle``
+    PRIOR). ``use_validator`` also has the passed-in validator run (retrieval, from the command
     line). ``initial_weights`` is a run's folder (its best weights and its tokenizer) or a checkpoint to start from.
 
     ``stages`` says which stages of the method are trained, in its order, and how long: optimiser and schedule begin
@@ -154,6 +156,7 @@ class TrainingConfig(Settings):
     clip: Literal["joint", "by_encoder"] = "joint"
     ema_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     caption: Literal["report", "sentence"] = "report"
+    sentence_order: SentenceOrder = "original"
     validate_every_epochs: int = Field(default=1, ge=1)
     use_validator: bool = True
     selection: SelectionConfig = SelectionConfig()

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from crossray.data.pairs import LeftOut, PairDataset, captions_of
+from crossray.data.sentence_order import SentenceOrder
 from crossray.data.split_files import read_split, rows_of_fold
 from crossray.data.store import Store
 from crossray.encoders.bert import resolve_text_encoder
@@ -58,7 +59,8 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
         open_run(output, recipe, data.provenance)
         _keep_tokenizer(recipe, data, output / TOKENIZER)
     fabric.barrier()
-    parts = _build_parts(recipe, data, ReportTokenizer.load(output / TOKENIZER))
+    tokenizer = ReportTokenizer.load(output / TOKENIZER).with_truncation(recipe.text_encoder.truncation)
+    parts = _build_parts(recipe, data, tokenizer)
     if fabric.is_global_zero:
         list_left_out(output, [*data.absent, *parts.training.left_out, *parts.validation.left_out])
     summary = fit(
@@ -122,13 +124,15 @@ def _build_parts(recipe: Recipe, data: _Data, tokenizer: ReportTokenizer) -> Tra
         load_weights(method, read_tensors(path)[0], path)
     return TrainingParts(
         method=method,
-        training=_pairs(recipe, data, data.training, tokenizer),
-        validation=_pairs(recipe, data, data.validation, tokenizer),
+        training=_pairs(recipe, data, data.training, tokenizer, recipe.training.sentence_order),
+        validation=_pairs(recipe, data, data.validation, tokenizer, "original"),
         image=recipe.image,
     )
 
 
-def _pairs(recipe: Recipe, data: _Data, study_ids: list[str], tokenizer: ReportTokenizer) -> PairDataset:
+def _pairs(
+    recipe: Recipe, data: _Data, study_ids: list[str], tokenizer: ReportTokenizer, order: SentenceOrder
+) -> PairDataset:
     return PairDataset(
         data.store,
         study_ids,
@@ -137,6 +141,7 @@ def _pairs(recipe: Recipe, data: _Data, study_ids: list[str], tokenizer: ReportT
         views=recipe.data.views,
         film_choice=recipe.data.film_choice,
         caption=recipe.training.caption,
+        sentence_order=order,
         seed=recipe.training.seed,
     )
 
