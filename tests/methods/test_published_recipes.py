@@ -1,0 +1,107 @@
+"""Every published configuration is read, built with tiny encoders, and takes a step of each of its stages and tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from crossray.data.batch import PairBatch
+from crossray.encoders.image import ImageEncoderConfig
+from crossray.encoders.text import TextEncoderConfig
+from crossray.methods.base import Method, SingleProcess
+from crossray.methods.build import build_method
+from crossray.training.config import StageConfig
+from crossray.training.distributed import start_fabric
+from crossray.training.optimizers import build_optimizer
+from crossray.training.recipe import Recipe, load_recipe
+from crossray.training.step import backward_step
+
+from ..small_model import pair_batch, reports, small_tokenizer
+from ..training.fakes import QUIET
+
+FOLDER = Path(__file__).parents[2] / "recipes" / "published"
+RECIPES = sorted(FOLDER.rglob("*.yaml"))
+
+
+def tiny_image(config: ImageEncoderConfig) -> ImageEncoderConfig:
+    """A small trunk of the same kind (a ViT stays one) with the recipe's other choices."""
+    is_vit = config.class_attention or "vit" in config.name
+    return config.model_copy(
+        update={
+            "name": "test_vit" if is_vit else "test_resnet",
+            "pretrained": "none",
+            "local_stage": max(config.local_stage, -2) if config.local_stage < 0 else 0,
+            "resize_to": None,
+            "frozen_stages": min(config.frozen_stages, 1),
+            "trunk_options": {"img_size": 64} if is_vit else {},
+        }
+    )
+
+
+def tiny_text(config: TextEncoderConfig) -> TextEncoderConfig:
+    """Two small layers with the recipe's pooling; at most the first of them frozen."""
+    architecture = dict.fromkeys(("intermediate", "max_positions", "token_types", "activation", "layer_norm_eps"))
+    return config.model_copy(
+        update={
+            **architecture,
+            "pretrained": "none",
+            "vocabulary_size": 240,
+            "max_tokens": 24,
+            "layers": 2,
+            "width": 16,
+            "heads": 2,
+            "last_layers": min(config.last_layers, 2),
+            "frozen_layers": min(config.frozen_layers, 1),
+        }
+    )
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    pieces = None if recipe.training.micro_batch is None else 2
+    training = recipe.training.model_copy(update={"precision": "32-true", "batch_size": 4, "micro_batch": pieces})
+    encoders = {"image_encoder": tiny_image(recipe.image_encoder), "text_encoder": tiny_text(recipe.text_encoder)}
+    return recipe.model_copy(update={**encoders, "training": training})
+
+
+def batch_for(method: Method, task: str | None) -> PairBatch:
+    batch = replace(pair_batch(reports(4)), task=task)
+    needs_films = next((one.needs_films for one in method.auxiliary_tasks if one.name == task), True)
+    second = pair_batch(reports(4), seed=1).pixels if method.image_views == 2 else None
+    return replace(batch, pixels=batch.pixels if needs_films else batch.pixels[:, :, :0, :0], second_view=second)
+
+
+def take_a_step(method: Method, recipe: Recipe, stage: StageConfig | None, task: str | None) -> dict[str, float]:
+    """The terms of one step, after which the weights are changed and still finite."""
+    config = recipe.training
+    optimizer = build_optimizer(method, (stage.optimizer if stage is not None else None) or config.optimizer)
+    before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+    fabric = start_fabric(QUIET, config.precision)
+    method.before_step(0)
+    losses = backward_step(fabric, method, batch_for(method, task), SingleProcess(), config, step=1)
+    optimizer.step()
+    method.after_step()
+    now = dict(method.named_parameters())
+    assert any(not torch.equal(now[name], value) for name, value in before.items())
+    assert all(parameter.isfinite().all() for parameter in now.values())
+    method.zero_grad(set_to_none=True)
+    return losses.terms
+
+
+def test_published_recipes_ship() -> None:
+    assert len(RECIPES) > 2
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(FOLDER).with_suffix("")))
+def test_every_published_recipe_takes_a_step(path: Path) -> None:
+    recipe = tiny(load_recipe(path))
+    torch.manual_seed(0)
+    method = build_method(recipe.image_encoder, recipe.text_encoder, recipe.method, small_tokenizer()).train()
+    for stage in recipe.training.stages or (None,):
+        if stage is not None:
+            method.enter_stage(stage.name)
+        for task in (None, *(one.name for one in method.auxiliary_tasks)):
+            terms = take_a_step(method, recipe, stage, task)
+            assert terms
