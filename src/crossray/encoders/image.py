@@ -60,6 +60,7 @@ class ImageEncoder(nn.Module):
     Attributes:
         pooled_channels: width of ``ImageFeatures.pooled``.
         local_channels: width of ``ImageFeatures.regions``.
+        reduction: how many pixels along a side one place of the trunk's last map stands for.
 
     Raises:
         ConfigError: the architecture, its weights, or a stage does not exist.
@@ -75,6 +76,7 @@ class ImageEncoder(nn.Module):
         self._stages = len(stages)
         self._local_stage = _stage_index(config.local_stage, len(stages), config.name)
         self.local_channels: int = stages[self._local_stage]["num_chs"]
+        self.reduction: int = stages[-1]["reduction"]
         self.pooled_channels: int = getattr(trunk, "head_hidden_size", trunk.num_features)
         synchronised: Any = convert_sync_batchnorm
         trunk = synchronised(trunk) if config.batch_norm == "sync" else trunk

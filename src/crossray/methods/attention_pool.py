@@ -1,4 +1,4 @@
-"""A learned weighted mean of items, whose query is their plain mean (`lovt` spec, section 2.1)."""
+"""A learned weighted mean of items, whose query is their plain mean (`lovt` spec, 2.1) or a given vector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pooled:
 
 
 class AttentionPool(nn.Module):
-    """Multi-head attention of one query, the mean of the items, to the items; the numbers of ``MultiheadAttention``.
+    """Multi-head attention of one query, as a rule the mean of the items, to them; as ``MultiheadAttention`` gives it.
 
     With a single query neither keys nor values of the items need be formed: the query goes through the key's weights
     once, and the value's weights see one weighted mean of items for each head. That is ``N`` times less work. The
@@ -54,18 +54,20 @@ class AttentionPool(nn.Module):
         for layer in (self.query, self.key, self.value, self.output):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, items: Tensor, mask: Tensor, *, padded_mean: bool = False) -> Pooled:
-        """Pool ``items [B, N, C]`` by ``mask [B, N]``.
+    def forward(self, items: Tensor, mask: Tensor, *, query: Tensor | None = None, padded_mean: bool = False) -> Pooled:
+        """Pool ``items [B, N, C]`` by ``mask [B, N]``; ``query [B, C]`` takes the place of their mean.
 
         ``padded_mean`` divides the query's sum by N rather than by the real items, so that it depends on the longest
         report of the batch: what the published code does (section 5.3).
         """
         with without_autocast(items):
             items = full_precision(items).masked_fill(~mask.unsqueeze(2), 0.0)
-            size = items.shape[1] if padded_mean else mask.sum(dim=1, keepdim=True).clamp_min(1)
-            query = self.query(items.sum(dim=1) / size).view(len(items), self.heads, -1)
-            into_items = torch.einsum("bhd,hdc->bhc", query, self._by_head(self.key))
-            scores = into_items @ items.mT / query.shape[2] ** 0.5
+            if query is None:
+                size = items.shape[1] if padded_mean else mask.sum(dim=1, keepdim=True).clamp_min(1)
+                query = items.sum(dim=1) / size
+            by_head = self.query(full_precision(query)).view(len(items), self.heads, -1)
+            into_items = torch.einsum("bhd,hdc->bhc", by_head, self._by_head(self.key))
+            scores = into_items @ items.mT / by_head.shape[2] ** 0.5
             attention = masked_softmax(scores, mask.unsqueeze(1), dim=2)  # [B, heads, N]
             values = torch.einsum("bhc,hdc->bhd", attention @ items, self._by_head(self.value))
             return Pooled(self.output(values.flatten(1) + self.value.bias), attention.mean(dim=1))
