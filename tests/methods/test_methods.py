@@ -19,8 +19,10 @@ from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
 from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.prior.config import PriorConfig
 
 from ..small_model import IMAGE, TEXT, pair_batch, reports, small_method, values
+from .prior_model import config as prior_config
 
 CONFIGS: list[MethodConfig] = [
     ConVirtConfig(),
@@ -30,10 +32,19 @@ CONFIGS: list[MethodConfig] = [
     LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
     JoImTeRNetConfig(embed_dim=16),
     JoImTeRNetConfig(preset="reference", phrases=True, embed_dim=16),
+    prior_config(initial_stage="align"),
+    prior_config(initial_stage="prototypes"),
+    prior_config(initial_stage="reconstruct"),
+    prior_config(initial_stage="reconstruct", preset="reference", gumbel_in_evaluation=False),
 ]
 
+# Terms that look at one pair only: LoVT's local ones have negatives there, PRIOR's have none at all.
+INSIDE_A_PAIR = {"local_image", "local_report", "prototype", "reconstruction", "generation", "query"}
 
-INSIDE_A_PAIR = {"local_image", "local_report"}
+
+def name_of(config: MethodConfig) -> str:
+    stage = f"-{config.initial_stage}" if isinstance(config, PriorConfig) else ""
+    return f"{config.name}-{config.preset}{stage}"
 
 
 class CountOperations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -64,7 +75,7 @@ def step(model: Method, features: PairFeatures) -> int:
     return counter.count
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_the_number_of_operations_does_not_grow_with_the_batch(config: MethodConfig) -> None:
     model = small_method(config).eval()
     counts = []
@@ -77,7 +88,7 @@ def test_the_number_of_operations_does_not_grow_with_the_batch(config: MethodCon
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_pieces_of_a_batch_join_to_the_whole(config: MethodConfig) -> None:
     model = small_method(config, image=IMAGE.model_copy(update={"batch_norm": "frozen"})).eval()
     batch = pair_batch(reports(7))
@@ -91,18 +102,17 @@ def test_pieces_of_a_batch_join_to_the_whole(config: MethodConfig) -> None:
     assert values(model.losses(joined, SingleProcess())) == pytest.approx(wanted, abs=1e-3)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_a_batch_of_one_has_a_finite_loss(config: MethodConfig) -> None:
     model = small_method(config).eval()
     with torch.no_grad():
         losses = model.losses(model.encode(pair_batch(reports(1))), SingleProcess())
     assert all(math.isfinite(value) for value in values(losses).values())
-    # Terms that contrast inside a pair (LoVT's local ones) have negatives there too.
     across = {name: value for name, value in values(losses).items() if name not in INSIDE_A_PAIR}
     assert across == pytest.approx(dict.fromkeys(across, 0.0), abs=1e-5)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}-{config.preset}")
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_double_precision_goes_all_the_way(config: MethodConfig) -> None:
     model = small_method(config).eval().double()
     batch = pair_batch(reports(3))

@@ -16,6 +16,7 @@ from crossray.training.distributed import ProcessGather
 
 from ..small_model import pair_batch, reports, small_method
 from ..training.processes import run_together
+from .prior_model import config as prior_config
 
 CONFIGS: list[MethodConfig] = [
     ConVirtConfig(),
@@ -26,6 +27,9 @@ CONFIGS: list[MethodConfig] = [
     LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
     JoImTeRNetConfig(embed_dim=16),
     JoImTeRNetConfig(preset="reference", phrases=True, embed_dim=16),
+    prior_config(),
+    prior_config(initial_stage="reconstruct"),
+    prior_config(initial_stage="reconstruct", preset="reference", gumbel_in_evaluation=False),
 ]
 TEXTS = [*reports(6), reports(1)[0], ""]
 

@@ -16,8 +16,12 @@ from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.joimternet.method import JoImTeRNet
 from crossray.methods.lovt.config import LovtConfig
 from crossray.methods.lovt.method import Lovt
+from crossray.methods.prior.config import PriorConfig
+from crossray.methods.prior.method import Prior
 
-MethodConfig = Annotated[ConVirtConfig | GlobalLocalConfig | JoImTeRNetConfig | LovtConfig, Field(discriminator="name")]
+MethodConfig = Annotated[
+    ConVirtConfig | GlobalLocalConfig | JoImTeRNetConfig | LovtConfig | PriorConfig, Field(discriminator="name")
+]
 
 
 def build_method(
@@ -51,3 +55,5 @@ def build_method(
             return Lovt(image_encoder, text_encoder, method)
         case JoImTeRNetConfig():
             return JoImTeRNet(image_encoder, text_encoder, method, tokenizer=tokenizer)
+        case PriorConfig():
+            return Prior(image_encoder, text_encoder, method)

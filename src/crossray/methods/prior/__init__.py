@@ -1,0 +1,1 @@
+"""PRIOR: begin reading at :mod:`crossray.methods.prior.method`."""
