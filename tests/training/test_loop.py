@@ -76,6 +76,24 @@ def test_a_metric_that_no_one_computes_is_refused_with_those_there_are(tmp_path:
         fake_fit(tmp_path, config, validator=Countdown())
 
 
+class FilmsAlone(FakeMethod):
+    """A comparator that reads no report."""
+
+    name = "films_alone"
+    reads_reports = False
+
+
+def test_a_method_that_reads_no_reports_is_not_asked_to_retrieve_them(tmp_path: Path) -> None:
+    parts = replace(fake_parts(), method=FilmsAlone())
+    by_quality = QUICK.model_copy(update={"selection": SelectionConfig(metric="quality", goal="max")})
+    with pytest.raises(ConfigError, match=r"'quality' scores films against reports, and films_alone reads none.*loss"):
+        fake_fit(tmp_path, by_quality, parts, validator=Countdown())
+    validator = Countdown()
+    fake_fit(tmp_path, QUICK, parts, validator=validator)
+    assert validator.calls == 0
+    assert len(figures_of(tmp_path, "validation")) == 2
+
+
 def test_averaged_weights_are_validated_and_kept_and_training_goes_on_with_its_own(tmp_path: Path) -> None:
     plain = fake_parts()
     fake_fit(tmp_path / "plain", QUICK, plain)

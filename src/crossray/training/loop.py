@@ -26,7 +26,7 @@ from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import backward_step, encode, seed_step
 from crossray.training.timeline import plan_run
-from crossray.training.validation import ValidationSet, Validator, require_metric, validate
+from crossray.training.validation import ValidationSet, Validator, validate, validator_for
 
 CHECKPOINTS = "checkpoints"
 
@@ -57,8 +57,7 @@ def fit(
         DivergedError: the loss is no longer a number.
         CheckpointError: a checkpoint is damaged, of another run, or cannot be written.
     """
-    validator = validator if config.use_validator else None
-    require_metric(config.selection, validator)
+    validator = validator_for(parts.method, config, validator)
     steps = epoch_steps(len(parts.training), parts.method, config, fabric.world_size)
     timeline = plan_run(parts.method, config, steps)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.

@@ -28,7 +28,7 @@ class Validator(Protocol):
     """Further figures of a model on the validation pairs; training does not know what they mean.
 
     The model is in evaluation mode and no gradient is kept. ``batches()`` goes through all pairs, in order, each time
-    it is called.
+    it is called. A validator scores films against reports, so it is left out for a method that reads none.
     """
 
     @property
@@ -56,6 +56,24 @@ class ValidationSet:
         sampler = GlobalBatchSampler(len(self.pairs), self.batch_size, training=False, rank=rank, world=world)
         for raw in pair_loader(self.pairs, sampler, workers=self.workers):
             yield to_pair_batch(raw, self.image, fabric.device, seed=None, dtype=dtype, views=self.views)
+
+
+def validator_for(method: Method, config: TrainingConfig, validator: Validator | None) -> Validator | None:
+    """The validator, unless the recipe leaves it out or the method reads no reports.
+
+    Raises:
+        ConfigError: no one computes the metric to select by.
+    """
+    metric = config.selection.metric
+    if not method.reads_reports and validator is not None and metric in validator.names:
+        raise ConfigError(
+            f"'{metric}' scores films against reports, and {method.name} reads none.",
+            field="training.selection.metric",
+            remedy=f"Choose {LOSS_METRIC}, with training.selection.goal: min.",
+        )
+    used = validator if config.use_validator and method.reads_reports else None
+    require_metric(config.selection, used)
+    return used
 
 
 def require_metric(selection: SelectionConfig, validator: Validator | None) -> None:
