@@ -27,7 +27,9 @@ SENTENCES = (
     "No acute cardiopulmonary abnormality.",
 )
 
+LABELS = ("Cardiomegaly", "Edema")
 IMAGE = ImageEncoderConfig(name="test_resnet", pretrained="none")
+VIT = ImageEncoderConfig(name="test_vit", pretrained="none", trunk_options={"img_size": 32})
 TEXT = TextEncoderConfig(layers=2, width=16, heads=2, max_tokens=24, vocabulary_size=240)
 
 
@@ -48,21 +50,23 @@ def small_method(
     seed: int = 0,
 ) -> Method:
     torch.manual_seed(seed)
-    return build_method(image, text, config, small_tokenizer())
+    return build_method(image, text, config, small_tokenizer(), label_names=LABELS)
 
 
 def pair_batch(texts: Sequence[str], *, size: int = 64, length: int | None = None, seed: int = 0) -> PairBatch:
-    """A batch of the texts, their sentences known, with films of noise; equal texts share a group."""
+    """A batch of the texts, their sentences known, with films of noise, two views each; equal texts share a group."""
     tokenizer = small_tokenizer()
     generator = torch.Generator().manual_seed(seed)
     with_sentences = [SelectedText(text, tuple(split_sentences(text))) for text in texts]
     groups = {text: k for k, text in enumerate(dict.fromkeys(texts))}
+    pixels = 2 * torch.rand(len(texts), 1, size, size, generator=generator) - 1
     return PairBatch(
-        pixels=2 * torch.rand(len(texts), 1, size, size, generator=generator) - 1,
+        pixels=pixels,
         tokens=tokenizer.collate(tokenizer.encode(with_sentences), length),
         study_index=torch.arange(len(texts)),
         text_group=torch.tensor([groups[text] for text in texts]),
         labels=torch.tensor([[k % 2, k % 3 == 0] for k in range(len(texts))], dtype=torch.float32),
+        second_view=pixels.flip(2) + 0.1 * torch.rand(len(texts), 1, size, size, generator=generator),
     )
 
 

@@ -57,3 +57,22 @@ def triplet_by_loop(scores: Tensor, negatives: list[int | None], margin: float) 
         image_to_text.append(0 * own if n is None else (scores[i, n] - own + margin).clamp_min(0))
         text_to_image.append(0 * own if n is None else (scores[n, i] - own + margin).clamp_min(0))
     return torch.stack(image_to_text).mean(), torch.stack(text_to_image).mean()
+
+
+def pairwise_sigmoid_by_loop(scores: Tensor, positives: Tensor, scale: float, bias: float) -> Tensor:
+    """Each film's sum over reports, question by question."""
+    losses = []
+    for row, wanted in zip(scores, positives, strict=True):
+        yes = [(scale * score + bias).sigmoid() for score in row]
+        losses.append(-torch.stack([(p if is_so else 1 - p).log() for p, is_so in zip(yes, wanted, strict=True)]).sum())
+    return torch.stack(losses)
+
+
+def nt_xent_by_loop(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    views, count = torch.cat([first, second]), len(first)
+    losses = []
+    for i in range(2 * count):
+        cosines = {j: views[i] @ views[j] / (views[i].norm() * views[j].norm()) for j in range(2 * count) if j != i}
+        scores = {j: (cosine / temperature).exp() for j, cosine in cosines.items()}
+        losses.append(-(scores[(i + count) % (2 * count)] / torch.stack(list(scores.values())).sum()).log())
+    return torch.stack(losses).mean()

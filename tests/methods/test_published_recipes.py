@@ -13,6 +13,7 @@ from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
 from crossray.methods.base import Method, SingleProcess
 from crossray.methods.build import build_method
+from crossray.methods.supervised import SupervisedConfig
 from crossray.training.config import StageConfig
 from crossray.training.distributed import start_fabric
 from crossray.training.optimizers import build_optimizer
@@ -24,6 +25,7 @@ from ..training.fakes import QUIET
 
 FOLDER = Path(__file__).parents[2] / "recipes" / "published"
 RECIPES = sorted(FOLDER.rglob("*.yaml"))
+LABEL_NAMES = SupervisedConfig().labels
 
 
 def tiny_image(config: ImageEncoderConfig) -> ImageEncoderConfig:
@@ -69,8 +71,8 @@ def tiny(recipe: Recipe) -> Recipe:
 def batch_for(method: Method, task: str | None) -> PairBatch:
     batch = replace(pair_batch(reports(4)), task=task)
     needs_films = next((one.needs_films for one in method.auxiliary_tasks if one.name == task), True)
-    second = pair_batch(reports(4), seed=1).pixels if method.image_views == 2 else None
-    return replace(batch, pixels=batch.pixels if needs_films else batch.pixels[:, :, :0, :0], second_view=second)
+    labels = torch.arange(4 * len(LABEL_NAMES)).remainder(2).view(4, -1).float()
+    return replace(batch, labels=labels, pixels=batch.pixels if needs_films else batch.pixels[:, :, :0, :0])
 
 
 def take_a_step(method: Method, recipe: Recipe, stage: StageConfig | None, task: str | None) -> dict[str, float]:
@@ -98,7 +100,9 @@ def test_published_recipes_ship() -> None:
 def test_every_published_recipe_takes_a_step(path: Path) -> None:
     recipe = tiny(load_recipe(path))
     torch.manual_seed(0)
-    method = build_method(recipe.image_encoder, recipe.text_encoder, recipe.method, small_tokenizer()).train()
+    method = build_method(
+        recipe.image_encoder, recipe.text_encoder, recipe.method, small_tokenizer(), label_names=LABEL_NAMES
+    ).train()
     for stage in recipe.training.stages or (None,):
         if stage is not None:
             method.enter_stage(stage.name)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,13 +9,17 @@ from torch import Tensor
 
 from crossray.methods.base import Gather, LossTerms, Method, SingleProcess
 from crossray.methods.build import MethodConfig
+from crossray.methods.clip import ClipConfig
 from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
 from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.siglip import SiglipConfig
+from crossray.methods.simclr import SimClrConfig
+from crossray.methods.supervised import SupervisedConfig
 from crossray.training.distributed import ProcessGather
 
-from ..small_model import pair_batch, reports, small_method
+from ..small_model import LABELS, pair_batch, reports, small_method
 from ..training.processes import run_together
 from .prior_model import config as prior_config
 
@@ -30,6 +35,11 @@ CONFIGS: list[MethodConfig] = [
     prior_config(),
     prior_config(initial_stage="reconstruct"),
     prior_config(initial_stage="reconstruct", preset="reference", gumbel_in_evaluation=False),
+    ClipConfig(),
+    SiglipConfig(),
+    SiglipConfig(positives="identity"),
+    SimClrConfig(),
+    SupervisedConfig(labels=LABELS),
 ]
 TEXTS = [*reports(6), reports(1)[0], ""]
 
@@ -38,15 +48,9 @@ def gradients_of(method: Method, rows: slice, gather: Gather) -> tuple[LossTerms
     """Losses and parameter gradients of ``rows`` of one global batch; trunk and text encoder in evaluation mode."""
     method.eval().double()
     batch = pair_batch(TEXTS, length=24)
-    features = method.encode(
-        type(batch)(
-            batch.pixels[rows].double(),
-            batch.tokens.rows(rows),
-            batch.study_index[rows],
-            batch.text_group[rows],
-            batch.labels[rows],
-        )
-    )
+    assert batch.second_view is not None
+    batch = replace(batch, pixels=batch.pixels.double(), second_view=batch.second_view.double())
+    features = method.encode(batch.rows(rows))
     losses = method.losses(features, gather)
     parameters = list(method.parameters())
     return losses, list(torch.autograd.grad(losses.total, parameters, allow_unused=True, materialize_grads=True))

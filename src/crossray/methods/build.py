@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from crossray.encoders.image import ImageEncoder, ImageEncoderConfig
 from crossray.encoders.text import TextEncoder, TextEncoderConfig
 from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.methods.base import Method
+from crossray.methods.clip import Clip, ClipConfig
 from crossray.methods.convirt import ConVirt, ConVirtConfig
 from crossray.methods.global_local import GlobalLocal, GlobalLocalConfig
 from crossray.methods.joimternet.config import JoImTeRNetConfig
@@ -18,9 +20,21 @@ from crossray.methods.lovt.config import LovtConfig
 from crossray.methods.lovt.method import Lovt
 from crossray.methods.prior.config import PriorConfig
 from crossray.methods.prior.method import Prior
+from crossray.methods.siglip import Siglip, SiglipConfig
+from crossray.methods.simclr import SimClr, SimClrConfig
+from crossray.methods.supervised import Supervised, SupervisedConfig
 
 MethodConfig = Annotated[
-    ConVirtConfig | GlobalLocalConfig | JoImTeRNetConfig | LovtConfig | PriorConfig, Field(discriminator="name")
+    ClipConfig
+    | ConVirtConfig
+    | GlobalLocalConfig
+    | JoImTeRNetConfig
+    | LovtConfig
+    | PriorConfig
+    | SiglipConfig
+    | SimClrConfig
+    | SupervisedConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -31,22 +45,30 @@ def build_method(
     tokenizer: ReportTokenizer,
     *,
     initial_weights: bool = True,
+    label_names: Sequence[str] | None = None,
 ) -> Method:
     """The method with its encoders.
 
     Args:
         image: the image encoder.
-        text: the text encoder.
+        text: the text encoder; a method that reads no reports has none.
         method: the objective.
         tokenizer: gives the size of the vocabulary.
         initial_weights: load the encoders' pretrained weights; off where a checkpoint fills them anyway.
+        label_names: names of the store's labels, for methods that learn from them; not needed for inference.
 
     Raises:
         ConfigError: an encoder cannot be made, or the parts do not fit.
     """
     image_encoder = ImageEncoder(image, initial_weights=initial_weights)
+    if isinstance(method, SimClrConfig):
+        return SimClr(image_encoder, method)
+    if isinstance(method, SupervisedConfig):
+        return Supervised(image_encoder, method, label_names=label_names)
     text_encoder = TextEncoder(text, tokenizer.vocabulary_size, initial_weights=initial_weights)
     match method:
+        case ClipConfig():
+            return Clip(image_encoder, text_encoder, method)
         case ConVirtConfig():
             return ConVirt(image_encoder, text_encoder, method)
         case GlobalLocalConfig():
@@ -57,3 +79,5 @@ def build_method(
             return JoImTeRNet(image_encoder, text_encoder, method, tokenizer=tokenizer)
         case PriorConfig():
             return Prior(image_encoder, text_encoder, method)
+        case SiglipConfig():
+            return Siglip(image_encoder, text_encoder, method)

@@ -16,26 +16,15 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from crossray.alignment.contrastive import OtherPositives, cosine_matrix, symmetric_info_nce
-from crossray.data.batch import PairBatch, TokenBatch
 from crossray.encoders.image import ImageEncoder
 from crossray.encoders.text import TextEncoder
-from crossray.methods.base import (
-    Gather,
-    ImageEmbedding,
-    LossTerms,
-    Method,
-    PairFeatures,
-    Positives,
-    Similarity,
-    TextEmbedding,
-)
-from crossray.methods.places import embed_places, embed_reports, place_cosines
-from crossray.methods.positives import gathered_positives, pair_groups
+from crossray.methods.base import Gather, LossTerms, PairFeatures, Positives
+from crossray.methods.dual_encoder import DualEncoder
+from crossray.methods.positives import gathered_positives
 from crossray.methods.presets import with_preset
-from crossray.methods.projections import ProjectionKind, projection
+from crossray.methods.projections import ProjectionKind
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -86,27 +75,16 @@ class ConVirtConfig(Settings):
         return with_preset(values, _PRESETS, "clean")
 
 
-class ConVirt(Method):
+class ConVirt(DualEncoder):
     """Global contrast of films and reports."""
 
     name: ClassVar[str] = "convirt"
 
     def __init__(self, image_encoder: ImageEncoder, text_encoder: TextEncoder, config: ConVirtConfig) -> None:
-        super().__init__()
+        super().__init__(
+            image_encoder, text_encoder, head=config.projection, hidden=config.hidden_dim, width=config.embed_dim
+        )
         self.config = config
-        self.image_encoder = image_encoder
-        self.text_encoder = text_encoder
-        head, hidden, width = config.projection, config.hidden_dim, config.embed_dim
-        self.image_projection = projection(head, image_encoder.pooled_channels, hidden, width)
-        self.report_projection = projection(head, text_encoder.channels, hidden, width)
-
-    def encode(self, batch: PairBatch) -> PairFeatures:
-        """``image [B, D]``, ``report [B, D]`` and groups."""
-        return {
-            "image": self.image_projection(self.image_encoder(batch.pixels).pooled),
-            "report": self.report_projection(self.text_encoder(batch.tokens).report),
-            **pair_groups(batch),
-        }
 
     def losses(self, features: PairFeatures, gather: Gather) -> LossTerms:
         """The two directions, over the pairs of all processes."""
@@ -121,26 +99,3 @@ class ConVirt(Method):
             {"image_to_text": both.image_to_text, "text_to_image": both.text_to_image},
             {"image_to_text": config.image_to_text_weight, "text_to_image": config.text_to_image_weight},
         )
-
-    def embed_images(self, pixels: Tensor) -> ImageEmbedding:
-        """Films in the joint space, and what the head makes of each place of the trunk's last map."""
-        return embed_places(self.image_encoder, self.image_projection, pixels)
-
-    def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
-        """Reports or prompts in the joint space; ConVIRT has no words there (``W`` is 0)."""
-        return embed_reports(self.text_encoder, self.report_projection, tokens)
-
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before the head."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
-    def similarity(
-        self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
-    ) -> Similarity:
-        """Cosines; there is no local score."""
-        return Similarity(global_scores=cosine_matrix(images.pooled, texts.report), local_scores=None)
-
-    def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
-        """Cosine of each place with the phrase, ``[B, R]``: what a method without local terms can say."""
-        return place_cosines(images, texts)

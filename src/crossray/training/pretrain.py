@@ -117,7 +117,9 @@ def _keep_tokenizer(recipe: Recipe, data: _Data, folder: Path) -> None:
 
 def _build_parts(recipe: Recipe, data: _Data, tokenizer: ReportTokenizer) -> TrainingParts:
     torch.manual_seed(recipe.training.seed)
-    method = build_method(recipe.image_encoder, recipe.text_encoder, recipe.method, tokenizer)
+    method = build_method(
+        recipe.image_encoder, recipe.text_encoder, recipe.method, tokenizer, label_names=data.store.label_names
+    )
     source = recipe.training.initial_weights
     if source is not None:
         path = weights_file(source)
