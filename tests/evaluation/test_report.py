@@ -7,13 +7,23 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from crossray.data.augment import ImageInputConfig
 from crossray.data.geometry import CropWindow, prepare_film
+from crossray.data.split_files import read_split
+from crossray.data.store import Store
 from crossray.data.study import Box
+from crossray.data.text import TextConfig
+from crossray.evaluation.cohort import build_cohort
 from crossray.evaluation.report.figures import learning_curves, read_curves
-from crossray.evaluation.report.grounding import find_words
+from crossray.evaluation.report.grounding import find_words, grounded_films
 from crossray.evaluation.report.pictures import film_picture, heat_on_content, heat_picture
+from crossray.inference.joint_model import JointModel
+from crossray.methods.convirt import ConVirtConfig
+
+from ..small_model import small_method, small_tokenizer
 
 
 def test_a_picture_has_the_films_true_shape_and_boxes_in_per_cent() -> None:
@@ -59,3 +69,18 @@ def test_curves_survive_a_line_cut_short_and_an_empty_log(tmp_path: Path) -> Non
     drawing = learning_curves([curves, read_curves("1", tmp_path / "absent.jsonl")])
     assert drawing.startswith("<svg")
     assert "var(--series-1)" in drawing
+
+
+def test_a_method_without_word_attention_is_shown_by_its_maps_of_phrases(trained: Path) -> None:
+    store = Store.open(trained / "store")
+    fold = read_split(trained / "split.json").fold("0")
+    part = build_cohort(store, fold, ["Pleural Effusion"], ("frontal",), TextConfig()).test
+    model = JointModel(small_method(ConVirtConfig()), small_tokenizer(), ImageInputConfig(size=40), TextConfig())
+    films = grounded_films(model, store, part, np.arange(len(part)), 2)
+    assert [film.study_id for film in films] == ["s00", "s01"]
+    shown = films[0].maps[0]
+    assert shown.phrase == "small left pleural effusion"
+    assert shown.area == pytest.approx(12 * 12 / (40 * 32))
+    assert shown.inside is not None
+    assert 0 <= shown.inside <= 1
+    assert shown.inside != pytest.approx(shown.area)

@@ -19,7 +19,7 @@ from crossray.evaluation.results import Results
 from crossray.evaluation.tables import METRICS_ACROSS, TASK_TITLES, tables
 from crossray.evaluation.tasks import fold_ranks
 from crossray.files import explained_disk_errors, write_whole
-from crossray.methods.base import GroundsWords
+from crossray.methods.base import GroundsPhrases, GroundsWords
 
 REPORT_FILE = "report.html"
 
@@ -52,6 +52,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         metrics_across=METRICS_ACROSS,
         neighbours=_neighbours(folds[0]),
         grounded=_grounded(folds[0]),
+        attends=isinstance(folds[0].model.joint.method, GroundsWords),
         fold=folds[0].run.fold,
     )
     path = out / REPORT_FILE
@@ -83,7 +84,7 @@ def _neighbours(fold: FoldEvaluation) -> list[Neighbours]:
 
 def _grounded(fold: FoldEvaluation) -> list[GroundedFilm]:
     model = fold.model.joint
-    if not isinstance(model.method, GroundsWords):
+    if not (model.method.reads_reports and isinstance(model.method, GroundsPhrases)):
         return []
     test = fold.cohort.test
     return grounded_films(model, fold.store, test, drawn_rows(test, fold.protocol.labels, len(test)), GROUNDED_SHOWN)

@@ -1,4 +1,4 @@
-"""Words of a report laid over the film they look at, with the true boxes where they are known (the phantom)."""
+"""Phrases of a report laid over the film they point at, with the true boxes where they are known (the phantom)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from crossray.data.geometry import CropWindow, FilmGeometry
 from crossray.data.reports import parse_report
 from crossray.data.store import Store
 from crossray.data.study import Box
+from crossray.data.text import SelectedText
 from crossray.evaluation.cohort import Part
-from crossray.evaluation.report.pictures import Picture, film_picture, heat_on_content, heat_picture
-from crossray.inference.joint_model import JointModel, WordAttention
+from crossray.evaluation.grounding import box_mask, film_heat
+from crossray.evaluation.metrics import FloatArray
+from crossray.evaluation.report.pictures import Picture, film_picture, heat_picture
+from crossray.inference.joint_model import JointModel
+from crossray.methods.base import GroundsWords
 
 PHRASES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class PhraseMap:
-    """A phrase and where its words look.
+    """A phrase and where it points.
 
-    ``inside`` is the share of attention that falls into the true boxes and ``area`` their share of the film (both
-    ``None`` where no truth is known): attention that ignores the phrase has inside = area.
+    ``inside`` is the share of the map that falls into the true boxes and ``area`` their share of the film (both
+    ``None`` where no truth is known): a map that ignores the phrase has inside = area.
     """
 
     phrase: str
@@ -65,8 +69,8 @@ def grounded_films(
         if not phrases:
             continue
         pixels, geometry = store.pixels([film])[0], store.film(film).geometry
-        attention = model.word_region_attention(pixels, text)
-        maps = tuple(_phrase_map(phrase, attention, pixels, geometry, window) for phrase in phrases)
+        heats = zip(phrases, _heats(model, pixels, text, phrases), strict=True)
+        maps = tuple(_phrase_map(phrase, heat, pixels, geometry, window) for phrase, heat in heats)
         films.append(GroundedFilm(part.study_ids[row], film_picture(pixels, geometry), text.text, maps))
         if len(films) == count:
             break
@@ -98,23 +102,28 @@ def find_words(words: Sequence[str], phrase: Sequence[str]) -> tuple[int, ...] |
     return None if start is None else tuple(range(start, start + len(wanted)))
 
 
+def _heats(
+    model: JointModel, pixels: NDArray[np.uint8], text: SelectedText, phrases: Sequence[_Phrase]
+) -> list[FloatArray]:
+    """A map for each phrase: the mean attention of its words in the whole report, else the method's map of it alone."""
+    if isinstance(model.method, GroundsWords):
+        attention = model.word_region_attention(pixels, text)
+        return [attention.maps[list(phrase.words)].mean(dim=0).double().numpy() for phrase in phrases]
+    film = model.embed_images(pixels[None])
+    return list(model.phrase_map(film, [phrase.text for phrase in phrases], [0] * len(phrases)).double().numpy())
+
+
 def _phrase_map(
-    phrase: _Phrase, attention: WordAttention, pixels: NDArray[np.uint8], geometry: FilmGeometry, window: CropWindow
+    phrase: _Phrase, heat: FloatArray, pixels: NDArray[np.uint8], geometry: FilmGeometry, window: CropWindow
 ) -> PhraseMap:
-    heat = attention.maps[list(phrase.words)].mean(dim=0).double().numpy()
     inside, area = _share_inside(heat, geometry, window, phrase.boxes) if phrase.boxes else (None, None)
     return PhraseMap(phrase.text, heat_picture(pixels, geometry, heat, window, phrase.boxes), inside, area)
 
 
 def _share_inside(
-    heat: NDArray[np.float64], geometry: FilmGeometry, window: CropWindow, boxes: Sequence[Box]
+    heat: FloatArray, geometry: FilmGeometry, window: CropWindow, boxes: Sequence[Box]
 ) -> tuple[float, float]:
-    """Share of the attention, and of the film, inside the union of the boxes."""
-    spread = heat_on_content(heat, geometry, window)
-    inside = np.zeros(spread.shape, dtype=bool)
-    x0, y0, _, _ = geometry.content_box()
-    for box in geometry.boxes_to_prepared(boxes):
-        top, bottom = (max(0, round(edge) - y0) for edge in (box.y_min, box.y_max))
-        left, right = (max(0, round(edge) - x0) for edge in (box.x_min, box.x_max))
-        inside[top:bottom, left:right] = True
-    return float(spread[inside].sum() / spread.sum()), float(inside.mean())
+    """Share of the map (above its lowest pixel), and of the film, inside the union of the boxes."""
+    inside, spread = box_mask(geometry, boxes), film_heat(heat, geometry, window)
+    area = float(inside.mean())
+    return float(spread[inside].sum() / spread.sum()) if spread.any() else area, area
