@@ -126,6 +126,28 @@ def test_an_optimiser_goes_on_as_if_never_saved(tmp_path: Path, name: str, momen
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
+def test_moments_of_channels_last_weights_stay_with_their_weights(tmp_path: Path) -> None:
+    """A file keeps no memory layout, and a fused optimiser walks through memory."""
+    torch.manual_seed(0)
+    first, second = (torch.nn.Conv2d(4, 3, 3).to(memory_format=torch.channels_last) for _ in range(2))
+    one, two = (build_optimizer(model, OptimizerConfig(learning_rate=0.1)) for model in (first, second))
+
+    def train(model: torch.nn.Conv2d, optimizer: torch.optim.Optimizer, steps: int) -> None:
+        for step in range(steps):
+            optimizer.zero_grad()
+            films = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(step))
+            torch.autograd.backward(model(films).square().sum())
+            optimizer.step()
+
+    train(first, one, 3)
+    tensors, facts = state_tensors(first, one, None)
+    write_tensors(tmp_path / "s.safetensors", tensors, facts)
+    restore_state(*read_tensors(tmp_path / "s.safetensors"), second, two)
+    train(first, one, 2)
+    train(second, two, 2)
+    assert torch.equal(first.weight, second.weight)
+
+
 def test_weights_that_do_not_fit_are_refused_by_name() -> None:
     weights = FakeMethod(width=4).state_dict()
     with pytest.raises(CheckpointError, match=r"'head\.bias' has shape \[4\], the model \[8\]"):

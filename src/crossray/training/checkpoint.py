@@ -49,7 +49,20 @@ def restore_state(
         index, key = name.split("/")
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer_facts["groups"]})
+    _lay_out_like_parameters(optimizer)
     return _below(_AVERAGE, tensors)
+
+
+def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give the moments the memory layout of their weights, which files do not keep.
+
+    A fused optimiser walks through both in the order of memory: under a channels-last weight, moments in another
+    layout would belong to other weights.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def weights_file(source: str) -> Path:
