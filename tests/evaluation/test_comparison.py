@@ -146,6 +146,18 @@ def test_floors_that_differ_are_named_by_their_entries(tmp_path: Path) -> None:
     assert [line.name for line in comparison.lines if line.kind == "floor"] == ["ridge (one)", "ridge (other)"]
 
 
+def test_a_floor_made_of_the_model_itself_is_averaged_over_its_seeds(tmp_path: Path) -> None:
+    floors = {seed: hits(0.2, seed + 20) for seed in (0, 1)}
+    made = [
+        write(tmp_path / "one" / f"seed{seed}", {R1: hits(0.5, seed)}, seed, floor=floor)
+        for seed, floor in floors.items()
+    ]
+    comparison = compare(ComparisonRequest(made, tmp_path / "out"))
+    assert [line.name for line in comparison.lines if line.kind == "floor"] == ["ridge"]
+    found = number(comparison, "ridge", R1)
+    assert dict(found.by_seed) == pytest.approx({seed: floor.mean() for seed, floor in floors.items()})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -49,7 +49,10 @@ def write_grid(phantom: Path) -> GridMaker:
             "base": "base.yaml",
             "folds": [0],
             "entries": {"convirt": None, "global_local": {"overrides": {"method": {"name": "global_local"}}}},
-            "evaluation": {"tasks": ["retrieval", "probe"], "settings": {"protocol.draws": 20, "probe.c_grid": [0.01]}},
+            "evaluation": {
+                "tasks": ["retrieval", "probe", "floors"],
+                "settings": {"protocol.draws": 20, "probe.c_grid": [0.01], "ridge.alphas": [100]},
+            },
         }
         (folder / "base.yaml").write_text(yaml.safe_dump(base), encoding="utf-8")
         (folder / "grid.yaml").write_text(yaml.safe_dump(content | changes, sort_keys=False), encoding="utf-8")

@@ -48,7 +48,8 @@ def test_a_grid_leaves_runs_results_and_shared_cells(whole: Path) -> None:
             assert results.provenance.seeds["training"] == seed
             assert results.select(task="probe", model=f"pretrained ({entry})")
             assert (out / "runs" / entry / f"seed{seed}-fold0" / "checkpoints" / "best.safetensors").is_file()
-    assert list((out / "cells" / "fold0").glob("pretrained-probe-*.npz"))
+    assert len(list((out / "cells" / "fold0").glob("pretrained-probe-*.npz"))) == 4
+    assert len(list((out / "cells" / "fold0").glob("floor-probe-*.npz"))) == 1
     assert not (out / "failures.jsonl").exists()
 
 
@@ -86,7 +87,8 @@ def test_the_grids_folder_is_compared_as_it_stands(whole: Path, tmp_path: Path) 
     result = CliRunner().invoke(app, ["compare", str(whole / "out"), "--out", str(tmp_path / "compared")])
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "compared" / "compare.json").read_text(encoding="utf-8"))
-    assert [line["name"] for line in content["lines"]] == ["convirt", "global_local", "chance"]
+    names = [line["name"] for line in content["lines"]]
+    assert names == ["convirt", "global_local", "ridge to TF-IDF", "untrained trunk", "chance"]
     assert content["lines"][1]["seeds"] == [0, 1]
     for name in ("table.md", "table.csv", "table.tex", "figure.png", "figure.svg"):
         assert (tmp_path / "compared" / name).stat().st_size > 0
@@ -188,6 +190,25 @@ def test_a_mistake_in_a_grid_is_told_before_anything_runs(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load_grid(make_grid(**changes))
+
+
+def test_a_grid_like_another_takes_what_it_does_not_say(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    make_grid(seeds=[3])
+    other = tmp_path / "other.yaml"
+    entries = "{convirt: , wide: {of: convirt, overrides: {method.embed_dim: 24}}, wider: {of: wide}}"
+    other.write_text(f"like: grid.yaml\noverrides: {{training.epochs: 1}}\nentries: {entries}\n", encoding="utf-8")
+    grid = load_grid(other)
+    assert grid.config.seeds == (3,)
+    assert list(grid.config.entries) == ["convirt", "wide", "wider"]
+    widths = [grid.recipe(name, 3, "0").method.model_dump()["embed_dim"] for name in grid.config.entries]
+    assert widths == [16, 24, 24]
+    assert grid.recipe("convirt", 3, "0").training.epochs == 1
+
+
+@pytest.mark.parametrize("of", ["nothing", "one", "two"])
+def test_an_entry_of_nothing_or_of_itself_is_refused(make_grid: Callable[..., Path], of: str) -> None:
+    with pytest.raises(ConfigError, match=f"is of '(one|two|{of})', which (does not exist|is of itself)"):
+        load_grid(make_grid(entries={"one": {"of": of}, "two": {"of": "one"}}))
 
 
 def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], tmp_path: Path) -> None:

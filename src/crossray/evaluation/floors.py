@@ -1,8 +1,9 @@
 """Floors: what any pretraining must beat, on the same films and the same folds.
 
 Chance is exact (0.5 for an AUC; :meth:`~crossray.evaluation.retrieval.RankCounts.chance` for retrieval). Frozen
-ImageNet features go through the same probe and the same fine-tuning as the pretrained trunk. For retrieval, a
-ridge regression from frozen ImageNet features to the report's TF-IDF vector ranks reports by cosine.
+ImageNet features go through the same probe and the same fine-tuning as the pretrained trunk; for a run that began with
+random weights, features of random weights do. For retrieval, a ridge regression from those features to the report's
+TF-IDF vector ranks reports by cosine.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from crossray.evaluation.cohort import Cohort, build_cohort
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.grounding_floors import GroundingFloors
 from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
-from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.models import FloorModel, RunModel, floor_encoder
 from crossray.evaluation.phrases import KnownPhrases, known_phrases
 from crossray.evaluation.prompts import load_prompts
 from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
@@ -28,8 +28,15 @@ from crossray.evaluation.tasks import finetune_task, probe_task, retrieval_task,
 from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")
+UNTRAINED = Evaluated("untrained trunk", kind="floor")
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
 OTHER_FILM = Evaluated("its map on another film", kind="floor")
+
+
+def trunk_floor(run: Run) -> Evaluated:
+    """What a run's trunk is measured against: itself with ImageNet's weights, or with the random ones it began with."""
+    return UNTRAINED if run.model.image_encoder.pretrained == "none" else IMAGENET
+
 
 #: Raised when what a task computes changes: cells made before are then made again.
 CELL_VERSION = 1
@@ -64,9 +71,9 @@ class FoldEvaluation:
         return RunModel(self.run, self.store, self.config.batch_size)
 
     @cached_property
-    def imagenet(self) -> ImageNetModel:
+    def floor(self) -> FloorModel:
         """The floor's trunk."""
-        return ImageNetModel(self.run.model.image_encoder, self.run.model.image, self.store, self.config.batch_size)
+        return FloorModel(self.run.model.image_encoder, self.run.model.image, self.store, self.config.batch_size)
 
     @property
     def has_floors(self) -> bool:
@@ -148,7 +155,7 @@ class FoldEvaluation:
         return found
 
     def probe(self) -> dict[Evaluated, Arrays]:
-        """Logistic regression on the run's frozen features, and on ImageNet's."""
+        """Logistic regression on the run's frozen features, and on the floor's."""
         config = self.config.probe
         depends = config.model_dump(mode="json")
         found = {
@@ -157,16 +164,16 @@ class FoldEvaluation:
             )
         }
         if self.has_floors:
-            found[IMAGENET] = self._of_floor(
+            found[trunk_floor(self.run)] = self._of_floor(
                 "probe", depends, lambda: probe_task(self._floor_features(), self.cohort, config)
             )
         return found
 
     def finetune(self) -> dict[Evaluated, Arrays]:
-        """Fine-tuning from the run's trunk, and from ImageNet's."""
+        """Fine-tuning from the run's trunk, and from the floor's."""
         config = self.config.finetune
 
-        def tune(model: RunModel | ImageNetModel, title: str) -> Arrays:
+        def tune(model: RunModel | FloorModel, title: str) -> Arrays:
             def say(line: str) -> None:
                 self.say(f"fold {self.run.fold}, fine-tuning from {title}, {line}")
 
@@ -175,7 +182,8 @@ class FoldEvaluation:
         depends = config.model_dump(mode="json")
         found = {self.pretrained: self._of_run("finetune", depends, lambda: tune(self.model, "pretrained"))}
         if self.has_floors:
-            found[IMAGENET] = self._of_floor("finetune", depends, lambda: tune(self.imagenet, "ImageNet"))
+            title = trunk_floor(self.run).model
+            found[trunk_floor(self.run)] = self._of_floor("finetune", depends, lambda: tune(self.floor, title))
         return found
 
     def _grounding_floors(self, judge: Judge) -> dict[str, Arrays]:
@@ -199,10 +207,10 @@ class FoldEvaluation:
         return [self.model.features(part.films) for part in self._parts]
 
     def _floor_features(self) -> list[NDArray[np.float32]]:
-        """ImageNet features of the three parts; kept as a cell of all films, for they are the same in every fold."""
+        """The floor's features of the three parts; kept as a cell of all films, for they are the same in every fold."""
         films = np.unique(np.concatenate([part.films for part in self._parts]))
         depends = {"films": films.tolist(), **self._floor_dependence(), "store": self.store.hash}
-        cell = self.cells.get("imagenet-features", depends, lambda: {"features": self.imagenet.features(films)})
+        cell = self.cells.get("imagenet-features", depends, lambda: {"features": self.floor.features(films)})
         return [cell["features"][np.searchsorted(films, part.films)] for part in self._parts]
 
     @property
@@ -236,5 +244,5 @@ class FoldEvaluation:
         }
 
     def _floor_dependence(self) -> dict[str, Any]:
-        encoder = self.run.model.image_encoder.model_dump(mode="json") | {"pretrained": "imagenet"}
+        encoder = floor_encoder(self.run.model.image_encoder).model_dump(mode="json")
         return {"encoder": encoder, "image": self.run.model.image.model_dump(mode="json")}

@@ -1,4 +1,4 @@
-"""The models of one fold, loaded when first needed: the run's own, and the ImageNet trunk that is its floor."""
+"""The models of one fold, loaded when first needed: the run's own, and the trunk that is its floor."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from crossray.inference.joint_model import JointModel
 from crossray.methods.base import ImageEmbedding
 
 _CHUNK_FILMS = 1024
+_RANDOM_TRUNK_SEED = 0
 
 
 class Films(Protocol):
@@ -109,11 +110,14 @@ class RunModel:
         return PooledTrunk(encoder)
 
 
-class ImageNetModel:
-    """The same trunk with its ImageNet weights: the floor that sees the same pixels."""
+class FloorModel:
+    """The same trunk without our pretraining: the floor that sees the same pixels.
+
+    It has its ImageNet weights, or random ones (always the same) where the run itself began with random ones.
+    """
 
     def __init__(self, config: ImageEncoderConfig, image: ImageInputConfig, store: Films, batch_size: int) -> None:
-        self.config = config.model_copy(update={"pretrained": "imagenet"})
+        self.config = floor_encoder(config)
         self._image, self._store, self._batch_size = image, store, batch_size
 
     def features(self, films: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -122,7 +126,14 @@ class ImageNetModel:
 
     def trunk(self) -> PooledTrunk:
         """The trunk, ready to be trained."""
-        return PooledTrunk(trainable_encoder(self.config, initial_weights=True))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_RANDOM_TRUNK_SEED)
+            return PooledTrunk(trainable_encoder(self.config, initial_weights=True))
+
+
+def floor_encoder(config: ImageEncoderConfig) -> ImageEncoderConfig:
+    """What the floor of a run's trunk is made of."""
+    return config.model_copy(update={"pretrained": "none" if config.pretrained == "none" else "imagenet"})
 
 
 def trainable_encoder(config: ImageEncoderConfig, *, initial_weights: bool) -> ImageEncoder:

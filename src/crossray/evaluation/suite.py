@@ -14,7 +14,7 @@ from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.finetune import Progress
-from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, FoldEvaluation
+from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, FoldEvaluation
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
@@ -30,6 +30,7 @@ Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
 #: Floors that our lines are compared to by a paired difference.
 _COMPARED = (
     IMAGENET,
+    UNTRAINED,
     RIDGE,
     OTHER_FILM,
     Evaluated(SIDE_PRIOR, kind="floor"),

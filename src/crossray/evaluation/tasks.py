@@ -13,7 +13,7 @@ from crossray.evaluation.cohort import Cohort, Part
 from crossray.evaluation.finetune import FinetuneConfig, Progress, finetune
 from crossray.evaluation.floors import PairSplit, RidgeConfig, ridge_retrieval
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.models import Films, ImageNetModel, RunModel
+from crossray.evaluation.models import Films, FloorModel, RunModel
 from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 from crossray.evaluation.prompts import load_prompts
 from crossray.evaluation.retrieval import RankCounts, RetrievalRanks, fuse, retrieval_ranks
@@ -43,7 +43,7 @@ def retrieval_task(model: RunModel, cohort: Cohort) -> dict[str, Arrays]:
 
 
 def ridge_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: RidgeConfig) -> Arrays:
-    """Ranks of the retrieval floor; ``features`` of train, validation and test from the ImageNet trunk."""
+    """Ranks of the retrieval floor; ``features`` of train, validation and test from the floor's trunk."""
     parts = (cohort.train, cohort.validation, cohort.test)
     train, validation, test = (
         PairSplit(own, [text.text for text in part.texts], part.text_groups)
@@ -99,7 +99,7 @@ def probe_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: 
 
 
 def finetune_task(
-    model: RunModel | ImageNetModel,
+    model: RunModel | FloorModel,
     store: Films,
     image: ImageInputConfig,
     cohort: Cohort,

@@ -24,8 +24,8 @@ from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part, part_of, tested_hash
 from crossray.evaluation.finetune import FinetuneConfig, Progress
-from crossray.evaluation.fold import IMAGENET
-from crossray.evaluation.models import ImageNetModel, RunModel
+from crossray.evaluation.fold import trunk_floor
+from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
@@ -120,7 +120,7 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     ours = Evaluated(f"pretrained ({run.method})")
     for task, found in scores.items():
         predictions = {who: [fold_scores("all", cell)] for who, cell in found.items()}
-        rows += classification_rows(task, predictions, [(ours, IMAGENET)], protocol)
+        rows += classification_rows(task, predictions, [(ours, trunk_floor(run))], protocol)
     results = Results(
         provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
     )
@@ -169,9 +169,9 @@ def _cohort(
 def _scores(
     run: Run, films: JoinedFilms, cohort: Cohort, config: TransferConfig, say: Progress
 ) -> dict[str, Mapping[Evaluated, Arrays]]:
-    models: dict[Evaluated, RunModel | ImageNetModel] = {
+    models: dict[Evaluated, RunModel | FloorModel] = {
         Evaluated(f"pretrained ({run.method})"): RunModel(run, films, config.batch_size),
-        IMAGENET: ImageNetModel(run.model.image_encoder, run.model.image, films, config.batch_size),
+        trunk_floor(run): FloorModel(run.model.image_encoder, run.model.image, films, config.batch_size),
     }
     found: dict[str, Mapping[Evaluated, Arrays]] = {}
     for task in config.tasks:

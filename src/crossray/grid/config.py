@@ -23,11 +23,13 @@ class EntryConfig(Settings):
     """One line of a comparison.
 
     Attributes:
+        of: another entry whose recipe and overrides come before its own.
         recipe: its recipe, instead of the grid's base; a relative path starts at the grid's file.
         overrides: ``section.key`` → value, laid over the recipe; a whole section may be replaced (``method``).
         tasks: the evaluation's tasks for this entry; the grid's by default.
     """
 
+    of: str | None = None
     recipe: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     tasks: tuple[str, ...] | None = None
@@ -46,6 +48,7 @@ class GridConfig(Settings):
     """A whole grid.
 
     Attributes:
+        like: another grid; keys that are not given here are taken from it, and its entries may be named here too.
         base: recipe of the entries that name none.
         overrides: laid over every entry's recipe, before the entry's own.
         seeds: seeds of training, in the order in which they are run: all entries with the first one come first.
@@ -54,6 +57,7 @@ class GridConfig(Settings):
         evaluation: the same for all.
     """
 
+    like: str | None = None
     base: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
@@ -133,12 +137,47 @@ def load_grid(file: Path, overrides: Sequence[str] = ()) -> Grid:
     Raises:
         ConfigError: a key or value of the grid, of a recipe or of the evaluation is wrong.
     """
-    grid = Grid(build_settings(GridConfig, read_yaml(file), file=file), file, tuple(overrides))
+    grid = Grid(_read(file), file, tuple(overrides))
     for entry in grid.config.entries:
         for fold in grid.config.folds:
             grid.recipe(entry, grid.config.seeds[0], fold)
         _check_evaluation(grid, entry)
     return grid
+
+
+def _read(file: Path) -> GridConfig:
+    """A grid's configuration with what it takes from another one, and its entries with what they take from others."""
+    content = read_yaml(file)
+    like = content.get("like")
+    if isinstance(like, str):
+        other = _read(file.parent / like).model_dump()
+        known = other["entries"]
+        named = content.get("entries", known)
+        if isinstance(named, dict):
+            content["entries"] = {name: known.get(name) if entry is None else entry for name, entry in named.items()}
+        content = other | content
+    else:
+        known = {}
+    config = build_settings(GridConfig, content, file=file)
+    entries: dict[str, EntryConfig] = {name: EntryConfig(**entry) for name, entry in known.items()} | config.entries
+    resolved = {name: _resolved(name, entries, file) for name in config.entries}
+    return config.model_copy(update={"entries": resolved})
+
+
+def _resolved(name: str, entries: Mapping[str, EntryConfig], file: Path, seen: tuple[str, ...] = ()) -> EntryConfig:
+    """An entry with what it takes from the one that it is of."""
+    own = entries[name]
+    if own.of is None:
+        return own
+    if own.of not in entries or own.of in (name, *seen):
+        problem = "which is of itself" if own.of in entries else "which does not exist"
+        raise ConfigError(f"is of '{own.of}', {problem}.", file=file, field=f"entries.{name}")
+    other = _resolved(own.of, entries, file, (name, *seen))
+    return EntryConfig(
+        recipe=own.recipe or other.recipe,
+        overrides={**other.overrides, **own.overrides},
+        tasks=other.tasks if own.tasks is None else own.tasks,
+    )
 
 
 def as_overrides(changes: Mapping[str, Any]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from crossray.errors import DataError
 from crossray.evaluation.comparison.entries import Source, source_of
-from crossray.grid.run import ENTRIES_FILE
+from crossray.grid.run import ENTRIES_FILE, entries_of
 
 
 def sources_of(written: Sequence[str]) -> list[Source]:
@@ -26,10 +25,9 @@ def sources_of(written: Sequence[str]) -> list[Source]:
 
 def _of_grid(folder: Path) -> list[Source]:
     """Every result of a grid, in the order of its entries."""
-    entries: list[str] = json.loads((folder / ENTRIES_FILE).read_text(encoding="utf-8"))
     found = [
         Source(entry, results.parent)
-        for entry in entries
+        for entry in entries_of(folder)
         for results in sorted((folder / "results" / entry).glob("seed*/results.json"))
     ]
     if not found:

@@ -90,7 +90,7 @@ def run_grid(grid: Grid, out: Path, *, say: Say, only: str | None = None, minute
             refuse_changed(states)
             for line in table(states):
                 say(line)
-            write_json(out / ENTRIES_FILE, list(grid.config.entries))
+            write_json(out / ENTRIES_FILE, list(dict.fromkeys([*entries_of(out), *grid.config.entries])))
             _Walk(grid, out, say, states, outcome, started).go()
     except StopAskedError as stop:
         outcome.signal = int(stop.args[0])
@@ -185,6 +185,13 @@ class _Walk:
         if any(kind not in self.seconds for kind in kinds):
             return None
         return sum(sum(self.seconds[kind]) / len(self.seconds[kind]) for kind in kinds)
+
+
+def entries_of(out: Path) -> list[str]:
+    """The entries of every grid that has worked in a folder, in order; empty if none has."""
+    path = out / ENTRIES_FILE
+    entries: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return entries
 
 
 def _settings(grid: Grid) -> list[str]:

@@ -50,7 +50,7 @@ class Line:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds behind its numbers; a floor has none."""
+        """The seeds behind its numbers; a floor that is the same for all has none."""
         return tuple(sorted({seed for number in self.numbers.values() for seed in number.by_seed}))
 
 
@@ -86,17 +86,24 @@ def compare_entries(
 
 
 def _entry_line(entry: Entry, columns: Sequence[Column], level: float) -> Line:
+    return Line(entry.name, "model", _numbers(entry, "model", None, columns, level))
+
+
+def _numbers(
+    entry: Entry, kind: str, model: str | None, columns: Sequence[Column], level: float
+) -> dict[Column, Number]:
+    """What an entry's rows of a kind (and model) hold, as the mean over its seeds."""
     numbers = {}
     for column in columns:
         found = {
-            seed: index
+            seed: (read, index)
             for seed, read in entry.by_seed.items()
-            if (index := read.find("model", column.task, column.metric, column.target)) is not None
+            if (index := read.find(kind, column.task, column.metric, column.target, model)) is not None
         }
-        number = _number({seed: (entry.by_seed[seed], index) for seed, index in found.items()}, level)
+        number = _number(found, level)
         if number is not None:
             numbers[column] = number
-    return Line(entry.name, "model", numbers)
+    return numbers
 
 
 def _number(found: Mapping[int, tuple[Evaluated, int]], level: float) -> Number | None:
@@ -114,23 +121,25 @@ def _number(found: Mapping[int, tuple[Evaluated, int]], level: float) -> Number 
 def _floor_lines(entries: Sequence[Entry], columns: Sequence[Column], level: float) -> list[Line]:
     """Each floor once; where floors of one name differ (other trunk, other pixels), each with the entries it is of."""
     found: dict[str, list[tuple[list[str], dict[Column, Number]]]] = {}
-    for name, read in _everyone(entries):
-        for model in dict.fromkeys(row.model for row in read.results.select(kind="floor")):
-            own = _numbers_of(read, "floor", model, columns, level)
-            if not own:
-                continue
+    for entry in entries:
+        rows = [row for read in entry.by_seed.values() for row in read.results.select(kind="floor")]
+        for model in dict.fromkeys(row.model for row in rows):
+            own = {
+                column: number if number.spread else Number(number.interval, {}, number.n)
+                for column, number in _numbers(entry, "floor", model, columns, level).items()
+            }
             groups = found.setdefault(model, [])
             same = next((group for group in groups if _agree(group[1], own)), None)
             if same is None:
-                groups.append(([name], own))
-                continue
-            same[1].update({column: number for column, number in own.items() if column not in same[1]})
-            if name not in same[0]:
-                same[0].append(name)
+                groups.append(([entry.name], own))
+            else:
+                same[0].append(entry.name)
+                same[1].update({column: number for column, number in own.items() if column not in same[1]})
     return [
         Line(model if len(groups) == 1 else f"{model} ({', '.join(names)})", "floor", numbers)
         for model, groups in found.items()
         for names, numbers in groups
+        if numbers
     ]
 
 
@@ -144,18 +153,6 @@ def _chance_line(entries: Sequence[Entry], columns: Sequence[Column], level: flo
                 exact = Interval(row.value, np.nan, np.nan, level, 0)
                 numbers[column] = Number(exact, {}, row.n)
     return [Line("chance", "chance", numbers)] if numbers else []
-
-
-def _numbers_of(
-    read: Evaluated, kind: str, model: str, columns: Sequence[Column], level: float
-) -> dict[Column, Number]:
-    numbers = {}
-    for column in columns:
-        index = read.find(kind, column.task, column.metric, column.target, model)
-        number = None if index is None else _number({0: (read, index)}, level)
-        if number is not None:
-            numbers[column] = Number(number.interval, {}, number.n)
-    return numbers
 
 
 def _with_differences(line: Line, base: Line, level: float) -> Line:
