@@ -89,3 +89,21 @@ def test_a_wrong_value_is_told_with_its_key(override: str, message: str) -> None
 def test_differences_are_told_key_by_key() -> None:
     before, now = {"training": {"epochs": 5, "seed": 1}, "x": 1}, {"training": {"epochs": 6, "seed": 1}}
     assert differences(before, now) == ["training.epochs (5 before, 6 now)", "x (1 before, not set now)"]
+
+
+def test_ablations_of_prior_differ_from_it_in_the_method_or_the_length_of_the_last_stage() -> None:
+    published = ROOT / "recipes" / "published"
+    whole = load_recipe(published / "prior.yaml").model_dump(mode="json")
+    found = sorted((published / "prior_ablations").glob("*.yaml"))
+    assert len(found) == 5
+    for path in found:
+        keys = [line.split(" ")[0] for line in differences(whole, load_recipe(path).model_dump(mode="json"))]
+        assert all(key.startswith("method.") or key in ("training.stages", "training.epochs") for key in keys)
+        assert keys
+
+
+def test_the_small_prior_has_the_data_encoders_and_budget_of_the_run_behind_the_figures() -> None:
+    ours, theirs = (load_recipe(ROOT / "recipes" / "cpu" / name) for name in ("prior_iu.yaml", "iu_rr_v1.yaml"))
+    for block in ("data", "image", "image_encoder", "text_encoder"):
+        assert getattr(ours, block) == getattr(theirs, block)
+    assert (ours.training.epochs, ours.training.batch_size) == (theirs.training.epochs, theirs.training.batch_size)

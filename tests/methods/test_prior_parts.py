@@ -380,6 +380,15 @@ def test_check_09_published_shapes() -> None:
     assert said.shape == (2, 16, 768)
 
 
+def test_the_decoder_synchronises_its_batch_norm_where_the_trunk_does() -> None:
+    for kind, wanted in (("local", nn.BatchNorm2d), ("sync", nn.SyncBatchNorm)):
+        model = prior(image=IMAGE.model_copy(update={"batch_norm": kind}))
+        norms = [
+            module for module in model.image_decoder.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        ]
+        assert {type(module) for module in norms} == {wanted}
+
+
 def test_widths_that_do_not_fit_are_explained() -> None:
     with pytest.raises(ConfigError, match="pool_heads"):
         prior(embed_dim=14, pool_heads=7, slot_heads=2)

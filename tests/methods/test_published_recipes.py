@@ -12,7 +12,8 @@ from crossray.data.batch import PairBatch
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
 from crossray.methods.base import Method, SingleProcess
-from crossray.methods.build import build_method
+from crossray.methods.build import MethodConfig, build_method
+from crossray.methods.prior.config import PriorConfig
 from crossray.methods.supervised import SupervisedConfig
 from crossray.training.config import StageConfig
 from crossray.training.distributed import start_fabric
@@ -38,6 +39,7 @@ def tiny_image(config: ImageEncoderConfig) -> ImageEncoderConfig:
             "local_stage": max(config.local_stage, -2) if config.local_stage < 0 else 0,
             "resize_to": None,
             "frozen_stages": min(config.frozen_stages, 1),
+            "batch_norm": "local" if config.batch_norm == "sync" else config.batch_norm,  # sync needs GPUs
             "trunk_options": {"img_size": 64} if is_vit else {},
         }
     )
@@ -61,11 +63,19 @@ def tiny_text(config: TextEncoderConfig) -> TextEncoderConfig:
     )
 
 
+def tiny_method(config: MethodConfig) -> MethodConfig:
+    """PRIOR's decoders have four times the weights of its encoders; the other methods are small beside them."""
+    if not isinstance(config, PriorConfig):
+        return config
+    sizes = {"embed_dim": 32, "pool_heads": 4, "slot_layers": 1, "slot_heads": 4, "slot_hidden": 64, "slots": 4}
+    return config.model_copy(update=sizes)
+
+
 def tiny(recipe: Recipe) -> Recipe:
     pieces = None if recipe.training.micro_batch is None else 2
     training = recipe.training.model_copy(update={"precision": "32-true", "batch_size": 4, "micro_batch": pieces})
     encoders = {"image_encoder": tiny_image(recipe.image_encoder), "text_encoder": tiny_text(recipe.text_encoder)}
-    return recipe.model_copy(update={**encoders, "training": training})
+    return recipe.model_copy(update={**encoders, "method": tiny_method(recipe.method), "training": training})
 
 
 def batch_for(method: Method, task: str | None) -> PairBatch:
