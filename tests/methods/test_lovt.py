@@ -376,6 +376,6 @@ def test_eight_pairs_are_learned_by_heart(image: ImageEncoderConfig, steps: int,
 )
 def test_each_term_falls_when_it_is_trained_alone(options: dict[str, Any]) -> None:
     pixels = torch.nn.functional.interpolate(films_with_a_block_each(8), scale_factor=4)  # 4 x 4 regions
-    model, totals = trained(method(**options), pixels, 25, 5e-3)
+    model, totals = trained(method(**options), pixels, 12, 5e-3)
     assert len(model.config.term_weights) == 1
     assert totals[-1] < totals[0] - 0.05
