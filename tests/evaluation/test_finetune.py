@@ -95,3 +95,10 @@ def test_unknown_labels_carry_no_loss_and_no_gradient() -> None:
 def test_fewer_films_than_a_batch_still_train() -> None:
     result = finetune(_trunk(), 4, _read, _part(0, 9), _part(96, 128), _part(128, 160), IMAGE, CONFIG)
     assert np.isfinite(result.test_scores).all()
+
+
+def test_a_floor_may_have_a_rate_of_its_own() -> None:
+    config = FinetuneConfig(trunk_learning_rate=1e-4, floor_trunk_learning_rate=1e-3)
+    assert config.of_start(floor=False) == FinetuneConfig(trunk_learning_rate=1e-4)
+    assert config.of_start(floor=True) == FinetuneConfig(trunk_learning_rate=1e-3)
+    assert FinetuneConfig().of_start(floor=True) == FinetuneConfig()

@@ -30,12 +30,17 @@ Progress = Callable[[str], None]
 
 
 class FinetuneConfig(Settings):
-    """The recipe of fine-tuning; the same for the pretrained trunk and for its floor."""
+    """The recipe of fine-tuning; the same for the pretrained trunk and for its floor but for one rate.
 
-    epochs: int = Field(default=8, ge=1)
+    A trunk that has seen films needs a smaller step than one that has seen photographs only. A floor must be at its
+    best, so ``floor_trunk_learning_rate`` may give it a rate of its own, chosen like the other on validation sides.
+    """
+
+    epochs: int = Field(default=4, ge=1)
     batch_size: int = Field(default=32, ge=2)
-    trunk_learning_rate: float = Field(default=2e-4, gt=0)
-    head_learning_rate: float = Field(default=2e-3, gt=0)
+    trunk_learning_rate: float = Field(default=5e-5, gt=0)
+    floor_trunk_learning_rate: float | None = Field(default=None, gt=0)
+    head_learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.02, ge=0)
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
@@ -44,6 +49,12 @@ class FinetuneConfig(Settings):
     augmentation: AugmentationConfig = AugmentationConfig(
         crop="random", degrees=8.0, translate=0.03, scale=(0.92, 1.08), brightness=(0.85, 1.15), contrast=(0.85, 1.15)
     )
+
+    def of_start(self, *, floor: bool) -> FinetuneConfig:
+        """The recipe of one starting point: the floor's own rate is moved to its place, or dropped."""
+        own = self.floor_trunk_learning_rate if floor else None
+        rate = own or self.trunk_learning_rate
+        return self.model_copy(update={"trunk_learning_rate": rate, "floor_trunk_learning_rate": None})
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from crossray.data.splits import SplitList
 from crossray.data.store import Store
 from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
 from crossray.evaluation.cohort import Cohort, build_cohort
-from crossray.evaluation.finetune import Progress
+from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.grounding_floors import GroundingFloors
 from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
 from crossray.evaluation.models import FloorModel, RunModel, floor_encoder
@@ -171,19 +171,20 @@ class FoldEvaluation:
 
     def finetune(self) -> dict[Evaluated, Arrays]:
         """Fine-tuning from the run's trunk, and from the floor's."""
-        config = self.config.finetune
+        ours, theirs = (self.config.finetune.of_start(floor=floor) for floor in (False, True))
 
-        def tune(model: RunModel | FloorModel, title: str) -> Arrays:
+        def tune(model: RunModel | FloorModel, config: FinetuneConfig, title: str) -> Arrays:
             def say(line: str) -> None:
                 self.say(f"fold {self.run.fold}, fine-tuning from {title}, {line}")
 
             return finetune_task(model, self.store, self.run.model.image, self.cohort, config, say)
 
-        depends = config.model_dump(mode="json")
-        found = {self.pretrained: self._of_run("finetune", depends, lambda: tune(self.model, "pretrained"))}
+        found = {
+            self.pretrained: self._of_run("finetune", _recipe_of(ours), lambda: tune(self.model, ours, "pretrained"))
+        }
         if self.has_floors:
-            title = trunk_floor(self.run).model
-            found[trunk_floor(self.run)] = self._of_floor("finetune", depends, lambda: tune(self.floor, title))
+            floor = trunk_floor(self.run)
+            found[floor] = self._of_floor("finetune", _recipe_of(theirs), lambda: tune(self.floor, theirs, floor.model))
         return found
 
     def _grounding_floors(self, judge: Judge) -> dict[str, Arrays]:
@@ -246,3 +247,8 @@ class FoldEvaluation:
     def _floor_dependence(self) -> dict[str, Any]:
         encoder = floor_encoder(self.run.model.image_encoder).model_dump(mode="json")
         return {"encoder": encoder, "image": self.run.model.image.model_dump(mode="json")}
+
+
+def _recipe_of(config: FinetuneConfig) -> dict[str, Any]:
+    """What a fine-tuned cell depends on: one starting point's recipe."""
+    return config.model_dump(mode="json", exclude={"floor_trunk_learning_rate"})
