@@ -30,7 +30,7 @@ SENTENCES = (
 LABELS = ("Cardiomegaly", "Edema")
 IMAGE = ImageEncoderConfig(name="test_resnet", pretrained="none")
 VIT = ImageEncoderConfig(name="test_vit", pretrained="none", trunk_options={"img_size": 32})
-TEXT = TextEncoderConfig(layers=2, width=16, heads=2, max_tokens=24, vocabulary_size=240)
+TEXT = TextEncoderConfig(layers=2, width=16, heads=2, max_tokens=24, vocabulary_size=240, class_attention=True)
 
 
 def reports(count: int) -> list[str]:

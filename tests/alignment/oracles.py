@@ -76,3 +76,45 @@ def nt_xent_by_loop(first: Tensor, second: Tensor, temperature: float) -> Tensor
         scores = {j: (cosine / temperature).exp() for j, cosine in cosines.items()}
         losses.append(-(scores[(i + count) % (2 * count)] / torch.stack(list(scores.values())).sum()).log())
     return torch.stack(losses).mean()
+
+
+def sinkhorn_by_loop(scores: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """The published order: prototypes to equal mass, then samples, on exponentials."""
+    mass = (scores / epsilon).exp()
+    mass = mass / mass.sum()
+    for _ in range(iterations):
+        for k in range(mass.shape[1]):
+            mass[:, k] = mass[:, k] / mass[:, k].sum() / mass.shape[1]
+        for i in range(mass.shape[0]):
+            mass[i] = mass[i] / mass[i].sum() / mass.shape[0]
+    return mass * mass.shape[0]
+
+
+def clipped_shares_by_loop(weights: Tensor, low: float, high: float) -> Tensor:
+    rows = []
+    for row in weights:
+        there = row > 0
+        if not there.any():
+            rows.append(torch.zeros_like(row))
+            continue
+        least, most = (torch.quantile(row[there], share) for share in (low, high))
+        clipped = torch.where(there, row.clamp(least, most), 0.0)
+        rows.append(clipped / clipped.sum())
+    return torch.stack(rows)
+
+
+def token_contrast_by_loop(
+    items: Tensor, others: Tensor, weights: Tensor, temperature: float, *, others_seen: int, normalise: bool
+) -> Tensor:
+    """MGCA's contrast of one pair: ``items [N, D]`` look at the first ``others_seen`` of ``others``; unit vectors."""
+    contexts = []
+    for item in items:
+        share = torch.stack([item @ other / temperature for other in others[:others_seen]]).softmax(0)
+        context = (share.unsqueeze(1) * others[:others_seen]).sum(0)
+        contexts.append(context / context.norm() if normalise else context)
+    total = torch.zeros((), dtype=items.dtype)
+    for i, weight in enumerate(weights):
+        row = torch.stack([items[i] @ context / temperature for context in contexts])
+        column = torch.stack([item @ contexts[i] / temperature for item in items])
+        total = total + weight * (row.logsumexp(0) - row[i] + column.logsumexp(0) - column[i]) / 2
+    return total

@@ -23,6 +23,7 @@ from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
 from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.mgca.config import MgcaConfig
 from crossray.methods.prior.config import PriorConfig
 from crossray.methods.siglip import SiglipConfig
 from crossray.methods.simclr import SimClrConfig
@@ -33,7 +34,13 @@ from crossray.training.optimizers import parameter_groups
 from ..small_model import IMAGE, LABELS, TEXT, VIT, pair_batch, reports, small_method, values
 from .prior_model import config as prior_config
 
-TEXT_CONFIGS: list[MethodConfig] = [ConVirtConfig(), GlobalLocalConfig(), ClipConfig(), SiglipConfig()]
+TEXT_CONFIGS: list[MethodConfig] = [
+    ConVirtConfig(),
+    GlobalLocalConfig(),
+    ClipConfig(),
+    SiglipConfig(),
+    MgcaConfig(hidden_dim=32, embed_dim=16, prototypes=12),
+]
 """Methods that read reports and learn pairs by heart here; the others do so in tests of their own."""
 
 IMAGE_CONFIGS: list[MethodConfig] = [SimClrConfig(), SupervisedConfig(labels=LABELS)]
@@ -47,15 +54,17 @@ CONFIGS: list[MethodConfig] = [
     LovtConfig(preset="reference", hidden_dim=32, embed_dim=16),
     JoImTeRNetConfig(embed_dim=16),
     JoImTeRNetConfig(preset="reference", phrases=True, embed_dim=16),
+    MgcaConfig(preset="reference", hidden_dim=32, embed_dim=16, prototypes=12),
     prior_config(initial_stage="align"),
     prior_config(initial_stage="prototypes"),
     prior_config(initial_stage="reconstruct"),
     prior_config(initial_stage="reconstruct", preset="reference", gumbel_in_evaluation=False),
 ]
 
-# Terms that look at one pair only: LoVT's local ones have negatives there, PRIOR's have none at all; and questions
-# that are answered by yes or no, SigLIP's of pairs and those of labels.
-INSIDE_A_PAIR = {"local_image", "local_report", "prototype", "reconstruction", "generation", "query", "pairs", "labels"}
+# Terms that look at one pair only: LoVT's and MGCA's local ones have negatives there, PRIOR's have none at all; and
+# questions that are answered by yes or no, SigLIP's of pairs and those of labels.
+INSIDE_A_PAIR = {"local_image", "local_report", "prototype", "reconstruction", "generation", "query"}
+INSIDE_A_PAIR |= {"token_words", "token_patches", "pairs", "labels"}
 
 
 def name_of(config: MethodConfig) -> str:
@@ -87,7 +96,8 @@ def step(model: Method, features: PairFeatures) -> int:
     counter = counting()
     with counter:
         total = model.losses(leaves, SingleProcess()).total
-        torch.autograd.grad(total, [leaf for leaf in leaves.values() if leaf.requires_grad])
+        # Some floating features carry no gradient: MGCA's weights of words and patches.
+        torch.autograd.grad(total, [leaf for leaf in leaves.values() if leaf.requires_grad], allow_unused=True)
     return counter.count
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from crossray.methods.convirt import ConVirtConfig
 from crossray.methods.global_local import GlobalLocalConfig
 from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.mgca.config import MgcaConfig
 from crossray.methods.siglip import SiglipConfig
 from crossray.methods.simclr import SimClrConfig
 from crossray.methods.supervised import SupervisedConfig
@@ -35,12 +37,17 @@ CONFIGS: list[MethodConfig] = [
     prior_config(),
     prior_config(initial_stage="reconstruct"),
     prior_config(initial_stage="reconstruct", preset="reference", gumbel_in_evaluation=False),
+    MgcaConfig(hidden_dim=32, embed_dim=16, prototypes=12),
+    MgcaConfig(preset="reference", across_processes=True, hidden_dim=32, embed_dim=16, prototypes=12),
     ClipConfig(),
     SiglipConfig(),
     SiglipConfig(positives="identity"),
     SimClrConfig(),
     SupervisedConfig(labels=LABELS),
 ]
+APART = MgcaConfig(preset="reference", hidden_dim=32, embed_dim=16, prototypes=12)
+"""Processes that keep to themselves, as MGCA's published code has them: their losses are averaged."""
+
 TEXTS = [*reports(6), reports(1)[0], ""]
 
 
@@ -59,7 +66,7 @@ def gradients_of(method: Method, rows: slice, gather: Gather) -> tuple[LossTerms
 def half_of_the_batch_each(folder: Path) -> None:
     dist.init_process_group("gloo")
     gather, rank = ProcessGather(), dist.get_rank()
-    for number, config in enumerate(CONFIGS):
+    for number, config in enumerate([*CONFIGS, APART]):
         losses, gradients = gradients_of(small_method(config), slice(4 * rank, 4 * rank + 4), gather)
         for gradient in gradients:
             dist.all_reduce(gradient)
@@ -72,9 +79,19 @@ def test_two_processes_give_the_losses_and_gradients_of_one(tmp_path: Path) -> N
     run_together(2, half_of_the_batch_each, tmp_path)
     for number, config in enumerate(CONFIGS):
         losses, wanted = gradients_of(small_method(config), slice(0, 8), SingleProcess())
-        for rank in range(2):
-            terms, gradients = torch.load(tmp_path / f"{number}-{rank}.pt", weights_only=True)
-            for name, term in losses.terms.items():
-                torch.testing.assert_close(terms[name], term.detach(), rtol=1e-9, atol=1e-12)
-            for got, want in zip(gradients, wanted, strict=True):
-                torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-9)
+        assert_same_on_both(tmp_path, number, losses.terms, wanted)
+    halves = [gradients_of(small_method(APART), slice(4 * rank, 4 * rank + 4), SingleProcess()) for rank in range(2)]
+    mean_terms = {name: (term + halves[1][0].terms[name]) / 2 for name, term in halves[0][0].terms.items()}
+    mean_gradients = [(one + other) / 2 for one, other in zip(halves[0][1], halves[1][1], strict=True)]
+    assert_same_on_both(tmp_path, len(CONFIGS), mean_terms, mean_gradients)
+
+
+def assert_same_on_both(
+    folder: Path, number: int, wanted: Mapping[str, Tensor], wanted_gradients: list[Tensor]
+) -> None:
+    for rank in range(2):
+        terms, gradients = torch.load(folder / f"{number}-{rank}.pt", weights_only=True)
+        for name, term in wanted.items():
+            torch.testing.assert_close(terms[name], term.detach(), rtol=1e-9, atol=1e-12)
+        for got, want in zip(gradients, wanted_gradients, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-9)

@@ -31,7 +31,7 @@ class ItemLosses:
 
 
 def local_contrast(
-    anchors: Tensor, contexts: Tensor, positives: Tensor, mask: Tensor, *, temperature: float
+    anchors: Tensor, contexts: Tensor, positives: Tensor, mask: Tensor, *, temperature: float, cosine: bool = True
 ) -> ItemLosses:
     """The losses of every item, in full precision.
 
@@ -41,9 +41,11 @@ def local_contrast(
         positives: ``[N, N]`` shares; each row sums to 1, and a real item has no positive among padding.
         mask: ``[B, N]`` bool, True = a real item; padding is in no denominator.
         temperature: tau'.
+        cosine: whether lengths are divided out; otherwise scores are inner products (MGCA's films, under a ViT).
     """
     with without_autocast(anchors):
-        scores = _cosines(full_precision(anchors), full_precision(contexts)) / temperature
+        anchors, contexts = full_precision(anchors), full_precision(contexts)
+        scores = (_cosines(anchors, contexts) if cosine else anchors @ contexts.mT) / temperature
         return ItemLosses(_cross_entropy(scores, positives, mask), _cross_entropy(scores.mT, positives, mask))
 
 

@@ -18,6 +18,8 @@ from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.joimternet.method import JoImTeRNet
 from crossray.methods.lovt.config import LovtConfig
 from crossray.methods.lovt.method import Lovt
+from crossray.methods.mgca.config import MgcaConfig
+from crossray.methods.mgca.method import Mgca
 from crossray.methods.prior.config import PriorConfig
 from crossray.methods.prior.method import Prior
 from crossray.methods.siglip import Siglip, SiglipConfig
@@ -30,6 +32,7 @@ MethodConfig = Annotated[
     | GlobalLocalConfig
     | JoImTeRNetConfig
     | LovtConfig
+    | MgcaConfig
     | PriorConfig
     | SiglipConfig
     | SimClrConfig
@@ -77,6 +80,8 @@ def build_method(
             return Lovt(image_encoder, text_encoder, method)
         case JoImTeRNetConfig():
             return JoImTeRNet(image_encoder, text_encoder, method, tokenizer=tokenizer)
+        case MgcaConfig():
+            return Mgca(image_encoder, text_encoder, method)
         case PriorConfig():
             return Prior(image_encoder, text_encoder, method)
         case SiglipConfig():

@@ -1,0 +1,27 @@
+"""MGCA's heads: two linear layers, batch norm after each, the last one without learned scale."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from crossray.methods.masked_norm import MaskedBatchNorm
+
+
+class Head(nn.Module):
+    """``[..., channels]`` to ``[..., width]``; a 1×1 convolution where the items are places or words.
+
+    Batch norms count the items of the mask: padding would otherwise have a say in how words are scaled.
+    """
+
+    def __init__(self, channels: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(channels, hidden)
+        self.first_norm = MaskedBatchNorm(hidden)
+        self.second = nn.Linear(hidden, width)
+        self.second_norm = MaskedBatchNorm(width, affine=False)
+
+    def forward(self, items: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The items in the joint space; what becomes of padding is anything finite."""
+        hidden = self.first_norm(self.first(items), mask).relu()
+        output: Tensor = self.second_norm(self.second(hidden), mask)
+        return output
