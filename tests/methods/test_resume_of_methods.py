@@ -29,6 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "global_local": {"method": {}},
     "clip": {"method": {"embed_dim": 16}},
     "siglip": {"method": {"embed_dim": 16}},
+    "mgca": {"method": {"hidden_dim": 16, "embed_dim": 16, "prototypes": 8}, "text_encoder": {"class_attention": True}},
     "simclr": {"method": {}},
     "supervised": {"method": {}},
     "joimternet": {"method": {"embed_dim": 16}},
