@@ -91,6 +91,19 @@ def test_masked_positives_of_one_text_leave_nothing_to_learn() -> None:
     assert info_nce(logits, torch.ones(5, 5, dtype=torch.bool), "masked").item() == pytest.approx(0, abs=1e-6)
 
 
+def test_shared_targets_change_nothing_where_equal_texts_have_equal_scores() -> None:
+    """Why `same_text` with `target` is `identity` but for dropout: equal texts have equal columns."""
+    films = torch.randn(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    texts = torch.tensor([0, 1, 0, 2, 1, 0])
+    scores = films[:, texts]
+    shared, own = same_text_positives(texts), identity_positives(6)
+    for logits, there in ((scores, shared), (scores.T, shared.T)):
+        losses = [info_nce(logits, positives) for positives in (there, own)]
+        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*(torch.autograd.grad(x, films, retain_graph=True)[0] for x in losses))
+        assert info_nce(logits, there, "masked") < 0.9 * losses[0]
+
+
 def test_same_label_pairs_need_every_label_known() -> None:
     codes = torch.tensor([[1, 0], [1, 0], [1, -1], [1, -1], [0, 0]])
     wanted = torch.eye(5, dtype=torch.bool)
