@@ -18,6 +18,7 @@ from tests.data.dicom_writing import radiograph, write
 from tests.documents import ROOT, Command, blocks, commands
 
 OWN_DATA = ROOT / "docs" / "own-data.md"
+COMPARING = ROOT / "docs" / "comparing.md"
 README = ROOT / "README.md"
 
 # Laid over documented commands, so that they finish in seconds: everything else is as the reader types it.
@@ -31,8 +32,9 @@ TINY_MODEL = (
     "runtime.progress=false",
     "runtime.tensorboard=false",
 )
+FROM_SCRATCH = ("text_encoder.pretrained=none", "text_encoder.freeze_embeddings=false", "text_encoder.frozen_layers=0")
 SHORTCUTS = {
-    "pretrain": (*TINY_MODEL, "training.epochs=1", "training.batch_size=8"),
+    "pretrain": (*TINY_MODEL, *FROM_SCRATCH, "training.epochs=1", "training.batch_size=8"),
     "evaluate": ("--set", "finetune.epochs=1", "--set", "protocol.draws=20"),
 }
 
@@ -103,8 +105,8 @@ def test_the_readmes_python_runs_in_the_demos_folder(demo: tuple[Path, str]) -> 
     assert "effusion" in printed.getvalue()
 
 
-def test_the_readmes_commands_are_those_of_the_guide() -> None:
-    guide = {command.words for command in commands([OWN_DATA])}
+def test_the_readmes_commands_are_those_of_the_guides() -> None:
+    guide = {command.words for command in commands([OWN_DATA, COMPARING])}
     readme = [command.words for command in commands([README]) if command.words[0] == "crossray"]
     assert [words for words in readme if words not in guide] == []
 
@@ -116,6 +118,7 @@ def test_the_guide_leads_from_a_hospitals_export_to_a_report(tmp_path: Path, mon
     write_export(tmp_path / "export", studies=80)
     write_own_split(tmp_path / "mine.csv", studies=80)
     (tmp_path / "mydata").mkdir()
+    (tmp_path / "theirstore").symlink_to("mystore")  # no other hospital's films are at hand
     printed = {command.words[1:3]: run_documented(command) for command in commands([OWN_DATA])}
     assert "studies: 80 " in printed["data", "describe"]
     assert "mystore is whole" in printed["data", "verify"]
@@ -125,6 +128,7 @@ def test_the_guide_leads_from_a_hospitals_export_to_a_report(tmp_path: Path, mon
     with (tmp_path / "myresults" / "results.csv").open(encoding="utf-8") as file:
         tasks = {row["task"] for row in csv.DictReader(file)}
     assert tasks == {"retrieval", "zero_shot", "probe", "finetune"}
+    assert json.loads((tmp_path / "moved" / "results.json").read_text())["provenance"]["labels"] == ["Cardiomegaly"]
 
 
 def write_export(folder: Path, studies: int) -> None:
