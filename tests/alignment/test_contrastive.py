@@ -155,3 +155,12 @@ def test_joimternet_check_10_transposing_the_scores_swaps_the_directions_and_one
     torch.testing.assert_close(plain.text_to_image, swapped.image_to_text)
     alone = symmetric_info_nce(scores, identity_positives(4), scale=10, excluded=~identity_positives(4))
     assert (alone.image_to_text.item(), alone.text_to_image.item()) == (0, 0)
+
+
+def test_check_l08_the_global_term_of_turned_and_of_orthonormal_pairs() -> None:
+    """`lovt` spec, section 6: B = 3 at angles .5 i and .5 j + .2; B = 32 orthonormal. Both at temperature .1."""
+    images = [[math.cos(0.5 * i), math.sin(0.5 * i)] for i in range(3)]
+    reports = [[math.cos(0.5 * j + 0.2), math.sin(0.5 * j + 0.2)] for j in range(3)]
+    assert losses(images, reports) == pytest.approx((0.453919, 0.453919), abs=1e-6)
+    orthonormal = torch.eye(32, dtype=torch.float64).tolist()
+    assert losses(orthonormal, orthonormal) == pytest.approx((0.001406, 0.001406), abs=1e-6)
