@@ -1,7 +1,8 @@
 """Write ``docs/results.md`` from the result files in ``docs/results/``: ``python benchmarks/results_page.py``.
 
 Nothing on that page is typed by hand: each folder with a ``results.json`` (made by ``crossray evaluate``) becomes a
-chapter with its provenance, and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
+chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure,
+and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
 
@@ -38,6 +39,7 @@ def main() -> None:
 
 def results_page(folder: Path) -> str:
     chapters = [evaluation_chapter(file.parent) for file in sorted(folder.glob("*/results.json"))]
+    chapters += [comparison_chapter(file.parent) for file in sorted(folder.glob("*/compare.json"))]
     labeller = folder / "labeller_iu.json"
     if labeller.is_file():
         chapters.append(labeller_chapter(json.loads(labeller.read_text(encoding="utf-8"))))
@@ -46,8 +48,17 @@ def results_page(folder: Path) -> str:
 
 def evaluation_chapter(folder: Path) -> str:
     title, _, body = markdown(read_results(folder)).partition("\n")
-    deeper = "\n".join(f"#{line}" if line.startswith("#") else line for line in body.splitlines())
-    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{deeper}\n"
+    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{one_deeper(body)}\n"
+
+
+def comparison_chapter(folder: Path) -> str:
+    title, _, body = (folder / "table.md").read_text(encoding="utf-8").partition("\n")
+    picture = f"![Each metric, a dot with its interval for each entry](results/{folder.name}/figure.png)"
+    return f"## {folder.name} ({title.removeprefix('# ')})\n{one_deeper(body)}\n\n{picture}\n"
+
+
+def one_deeper(body: str) -> str:
+    return "\n".join(f"#{line}" if line.startswith("#") else line for line in body.splitlines())
 
 
 def labeller_chapter(content: dict[str, Any]) -> str:
