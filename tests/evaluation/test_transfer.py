@@ -90,3 +90,9 @@ def test_stores_of_different_size_are_refused(trained: Path, tmp_path: Path) -> 
     prepare_store(OtherSource(), tmp_path / "small", build_settings(PrepareConfig, {"size": 32}), workers=1)
     with pytest.raises(ConfigError, match="40 and 32 pixels"):
         JoinedFilms(Store.open(trained / "store"), Store.open(tmp_path / "small"))
+
+
+@pytest.mark.parametrize("tasks", [("prob",), ()])
+def test_a_task_that_there_is_not_is_refused(tasks: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="tasks"):
+        _config(tasks=tasks)

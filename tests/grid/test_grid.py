@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -26,8 +27,10 @@ from crossray.grid.run import GridOutcome, plan_lines, run_grid
 pytestmark = pytest.mark.filterwarnings("ignore::crossray.evaluation.metrics.UndefinedMetricWarning")
 
 
-def _run(file: Path, out: Path, said: list[str], **options: object) -> GridOutcome:
-    return run_grid(load_grid(file), out, say=said.append, **options)  # type: ignore[arg-type]
+def _run(
+    file: Path, out: Path, said: list[str], *, only: str | None = None, minutes: float | None = None
+) -> GridOutcome:
+    return run_grid(load_grid(file), out, say=said.append, only=only, minutes=minutes)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +117,9 @@ def test_a_signal_during_training_saves_and_the_next_call_goes_on(
     file, out = make_grid(), tmp_path / "out"
     validate = RetrievalValidator.__call__
 
-    def stop_after_validating(self: RetrievalValidator, *arguments: object) -> object:
+    def stop_after_validating(self: RetrievalValidator, *arguments: Any) -> Mapping[str, float]:
         os.kill(os.getpid(), signal.SIGTERM)
-        return validate(self, *arguments)  # type: ignore[arg-type]
+        return validate(self, *arguments)
 
     monkeypatch.setattr(RetrievalValidator, "__call__", stop_after_validating)
     stopped = _run(file, out, [])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from crossray.data.chexpert import COMPETITION_LABELS
 from crossray.data.split_files import read_split
-from crossray.data.splits import Fold, SplitList
+from crossray.data.splits import Fold, SplitList, nested_fractions
 from crossray.data.store import Store
 from crossray.data.study import View
 from crossray.errors import ConfigError
@@ -42,7 +43,7 @@ class TransferConfig(Settings):
         labels: the classes; both stores must hold them.
         common_labels: those of them that are averaged by themselves.
         tasks: ``probe`` (frozen features, the published default) and ``finetune``.
-        fraction: share of the training side whose labels are used, nested in the order of the split list.
+        fraction: share of the training side whose labels are used: patients whole, stratified, 1 % inside 10 %.
         views: the first film of these views stands for a study.
         probe, finetune: their settings, as in ``crossray evaluate``.
         draws, level, seed: of the bootstrap.
@@ -50,7 +51,7 @@ class TransferConfig(Settings):
 
     labels: tuple[str, ...] = COMPETITION_LABELS
     common_labels: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ("probe",)
+    tasks: tuple[Literal["probe", "finetune"], ...] = Field(default=("probe",), min_length=1)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     views: tuple[View, ...] = ("frontal",)
     probe: ProbeConfig = ProbeConfig()
@@ -156,14 +157,28 @@ def _cohort(
             )
         return part_of(store, ids, config.labels, config.views, run.model.text, left_out, needs_text=False, shift=shift)
 
-    kept = max(1, round(config.fraction * len(fold.train)))
     return Cohort(
         fold.name,
-        train=part(train_store, fold.train[:kept], 0),
+        train=part(train_store, _fraction(train_store, fold.train, config), 0),
         validation=part(train_store, fold.validation, 0),
         test=part(test_store, tested, offset),
         left_out=tuple(left_out),
     )
+
+
+def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple[str, ...]:
+    """The share of the training side that is used; the published shares are always drawn, so that they nest."""
+    if config.fraction == 1.0:
+        return tuple(ids)
+    rows = [store.index_of(study_id) for study_id in ids]
+    nested = nested_fractions(
+        ids,
+        sorted({0.01, 0.1, config.fraction}),
+        config.seed,
+        patient_ids=[store.patient_ids[row] for row in rows],
+        labels=store.labels[np.ix_(rows, [store.label_names.index(label) for label in config.labels])],
+    )
+    return nested[config.fraction]
 
 
 def _scores(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -181,9 +181,11 @@ class Method(nn.Module, ABC):
     def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
         """Reports or prompts in the joint space."""
 
-    @abstractmethod
     def image_features(self, pixels: Tensor) -> Tensor:
-        """``[N, C]`` pooled trunk features before any projection: what a linear probe sees."""
+        """``[N, C]`` pooled trunk features before any pool, head or projection of ours: what a linear probe sees."""
+        image_encoder: Any = self.image_encoder
+        features: Tensor = image_encoder(pixels).pooled
+        return features
 
     @abstractmethod
     def similarity(

@@ -58,11 +58,6 @@ class DualEncoder(Method):
         """Reports or prompts in the joint space; there are no words there (``W`` is 0)."""
         return embed_reports(self.text_encoder, self.report_projection, tokens)
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before the head."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:

@@ -19,7 +19,6 @@ from torch.nn import functional as F
 
 from crossray.alignment.contrastive import OtherPositives, cosine_matrix, symmetric_info_nce
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
-from crossray.alignment.masked import masked_mean
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.encoders.features import TextFeatures
 from crossray.encoders.image import ImageEncoder
@@ -37,7 +36,7 @@ from crossray.methods.base import (
 )
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
-from crossray.methods.words import counted_items
+from crossray.methods.words import counted_items, mean_attention
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -194,11 +193,6 @@ class GlobalLocal(Method):
             special_mask=features.special_mask,
         )
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature f_g, before the projection."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:
@@ -221,8 +215,7 @@ class GlobalLocal(Method):
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
         """Mean attention of the phrase's words, ``[B, R]``."""
-        words = texts.word_mask & ~texts.special_mask
-        return masked_mean(self.attention(images, texts), words, dim=1)
+        return mean_attention(self.attention(images, texts), texts)
 
     def _local_scores(self, regions: Tensor, words: Tensor, word_mask: Tensor, aggregation: Aggregation) -> Tensor:
         regions, words = self._comparable(regions, words)

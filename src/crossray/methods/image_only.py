@@ -26,11 +26,6 @@ class ImageOnly(Method):
         """The trunk's own features, of films and of each place of its last map: there is no joint space."""
         return embed_places(self.image_encoder, nn.Identity(), pixels)
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
         """Refused.
 

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from crossray.data.batch import PairBatch
 from crossray.data.pairs import pair_loader, to_pair_batch
 from crossray.data.sampling import GlobalBatchSampler
+from crossray.methods.base import Method
 from crossray.training.clipping import clip_gradients
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import any_process, average_gradients, gather_of, share_state
@@ -25,7 +26,7 @@ from crossray.training.session import RunSummary, Session, TrainingParts, epoch_
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import backward_step, encode, seed_step
-from crossray.training.timeline import plan_run
+from crossray.training.timeline import Timeline, plan_run
 from crossray.training.validation import ValidationSet, Validator, validate, validator_for
 
 CHECKPOINTS = "checkpoints"
@@ -62,20 +63,9 @@ def fit(
     timeline = plan_run(parts.method, config, steps)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
     fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
-    if (folder / CHECKPOINTS / STATE_FILE).is_file():
-        state = TrainingState.resume(parts.method, config, timeline, folder / CHECKPOINTS, fabric, identity)
-    else:
-        state = TrainingState.start(parts.method, config, timeline.stages[0])
-        share_state(parts.method, fabric.world_size)
-    if fabric.is_global_zero:
-        keep_metrics_up_to(folder, state.place.step)
-    log = RunLog(
-        folder,
-        runtime,
-        total_steps=timeline.total_steps,
-        step=state.place.step,
-        writes=fabric.is_global_zero,
-    )
+    state = _start_or_resume(fabric, parts.method, config, timeline, folder, identity)
+    writes = fabric.is_global_zero
+    log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
     parts.method.train()
     with StopSignals() as stop, log:
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
@@ -85,6 +75,20 @@ def fit(
                 break
             _end_epoch(session, state, validator)
     return summary_of(session, state)
+
+
+def _start_or_resume(
+    fabric: Fabric, method: Method, config: TrainingConfig, timeline: Timeline, folder: Path, identity: str
+) -> TrainingState:
+    """The saved state, or the one before the first step; log lines beyond it are taken back."""
+    if (folder / CHECKPOINTS / STATE_FILE).is_file():
+        state = TrainingState.resume(method, config, timeline, folder / CHECKPOINTS, fabric, identity)
+    else:
+        state = TrainingState.start(method, config, timeline.stages[0])
+        share_state(method, fabric.world_size)
+    if fabric.is_global_zero:
+        keep_metrics_up_to(folder, state.place.step)
+    return state
 
 
 def _train_epoch(session: Session, state: TrainingState) -> bool:

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from crossray.alignment.contrastive import cosine_matrix
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
-from crossray.alignment.masked import masked_mean
 from crossray.alignment.triplet import Negatives
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.data.tasks import AuxiliaryTask
@@ -46,7 +45,7 @@ from crossray.methods.joimternet.masked_language import MaskedLanguageModel
 from crossray.methods.joimternet.matching import Level, matching_terms, pair_relations
 from crossray.methods.joimternet.phrases import SIZES, PhraseFeatures, phrase_mask
 from crossray.methods.positives import gathered_positives, pair_groups
-from crossray.methods.words import counted_items
+from crossray.methods.words import counted_items, mean_attention
 
 MASKED_LANGUAGE = "masked_language"
 
@@ -173,11 +172,6 @@ class JoImTeRNet(Method):
             special_mask=features.special_mask,
         )
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before the projection."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:
@@ -196,8 +190,7 @@ class JoImTeRNet(Method):
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
         """Mean attention of the phrase's words, ``[B, R]``."""
-        words = texts.word_mask & ~texts.special_mask
-        return masked_mean(self.attention(images, texts), words, dim=1)
+        return mean_attention(self.attention(images, texts), texts)
 
     def _levels(self, features: PairFeatures, gather: Gather, negatives: Negatives) -> dict[str, Level]:
         config = self.config

@@ -134,11 +134,6 @@ class Lovt(Method):
             items, mask = report.new_zeros(len(report), 0, report.shape[1]), mask[:, :0]
         return TextEmbedding(report, items, word_mask=mask, special_mask=torch.zeros_like(mask))
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before pool and head."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:

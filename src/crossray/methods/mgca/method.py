@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from crossray.alignment.contrastive import cosine_matrix, symmetric_info_nce
 from crossray.alignment.local_contrast import local_contrast, weighted_pair_loss
-from crossray.alignment.masked import masked_mean, masked_softmax
+from crossray.alignment.masked import masked_softmax
 from crossray.alignment.quantiles import clipped_shares
 from crossray.alignment.sinkhorn import swapped_prediction
 from crossray.data.batch import PairBatch, TokenBatch
@@ -43,6 +43,7 @@ from crossray.methods.base import (
 from crossray.methods.mgca.config import MgcaConfig
 from crossray.methods.mgca.heads import Head
 from crossray.methods.positives import gathered_positives, pair_groups
+from crossray.methods.words import mean_attention
 
 _LOW, _HIGH = 0.1, 0.9
 
@@ -197,11 +198,6 @@ class Mgca(Method):
             self.report_head(reports.report), self.word_head(reports.words), reports.word_mask, reports.special_mask
         )
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before the head."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:
@@ -215,7 +211,7 @@ class Mgca(Method):
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
         """Mean attention of the phrase's words, ``[B, R]``."""
-        return masked_mean(self.attention(images, texts), texts.word_mask & ~texts.special_mask, dim=1)
+        return mean_attention(self.attention(images, texts), texts)
 
 
 def _over_processes(term: Tensor, gather: Gather) -> Tensor:

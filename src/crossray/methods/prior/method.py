@@ -187,11 +187,6 @@ class Prior(Method):
             special_mask=torch.zeros_like(report.mask),
         )
 
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """The pooled trunk feature, before the attention pool and any projection."""
-        features: Tensor = self.image_encoder(pixels).pooled
-        return features
-
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]
     ) -> Similarity:
