@@ -154,21 +154,30 @@ def test_synchronised_batch_norm_refuses_the_cpu_in_training() -> None:
     assert model.eval()(films()).pooled.isfinite().all()
 
 
-@pytest.mark.parametrize(("name", "options"), [("test_resnet", {}), ("test_vit", {"img_size": 64})])
-def test_frozen_stages_neither_learn_nor_move(name: str, options: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "options", "frozen", "learning"),
+    [
+        ("test_resnet", {}, "layer1", "layer2"),
+        ("test_efficientnet", {}, "blocks.1", "blocks.2"),  # its batch norms hold their activations
+        ("test_convnext", {}, "stages.1", "stages.2"),  # its blocks hold a scale
+        ("test_vit", {"img_size": 64}, "blocks.1", "blocks.2"),
+    ],
+)
+def test_frozen_stages_neither_learn_nor_move(name: str, options: dict[str, int], frozen: str, learning: str) -> None:
     model = encoder(name=name, local_stage=-1, frozen_stages=2, trunk_options=options).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model(films(4)).pooled.sum().backward()
-    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    frozen = {name for name, _ in model.named_parameters()} - trainable
-    first, third = ("layer1", "layer2") if name == "test_resnet" else ("blocks.1", "blocks.2")
-    assert any(f".{first}." in parameter for parameter in frozen)
-    assert not any(f".{third}." in parameter for parameter in frozen)
-    assert any(f".{third}." in parameter for parameter in trainable)
+    names = [name for name, _ in model.trunk.named_parameters()]
+    end = max(place for place, name in enumerate(names) if name.startswith(f"{frozen}."))
+    assert names[end + 1].startswith(f"{learning}.")
+    trainable = {name for name, parameter in model.trunk.named_parameters() if parameter.requires_grad}
+    assert trainable.isdisjoint(names[: end + 1])
+    assert trainable.issuperset(names[end + 1 :])
     assert all(parameter.grad is None for parameter in model.parameters() if not parameter.requires_grad)
+    assert any(parameter.grad is not None for parameter in model.parameters())
     after = model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    assert not any(f".{first}." in tensor for tensor in moved)
+    assert not any(tensor.startswith((f"trunk.{frozen}.", "trunk.stem", "trunk.bn1")) for tensor in moved)
 
 
 def test_resize_to_enlarges_the_film_first() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,22 @@ def test_finished_cells_are_read_rather_than_made_again(everything: Path, traine
     again = _evaluate(trained, everything, said, report=False)
     assert said == []
     assert again.rows == read_results(everything).rows
+
+
+def test_runs_of_the_same_weights_that_score_prompts_otherwise_share_no_cell(trained: Path, tmp_path: Path) -> None:
+    runs = {"words": trained / "runs", "characters": tmp_path / "runs"}
+    shutil.copytree(runs["words"], runs["characters"])
+    for config in runs["characters"].glob("*/config.yaml"):
+        written = config.read_text(encoding="utf-8")
+        config.write_text(written.replace("prompt_length: words", "prompt_length: characters"), encoding="utf-8")
+    found = []
+    for name, path in runs.items():
+        settings = (*SETTINGS, "zero_shot.combine=local")
+        request = EvaluationRequest((path,), tmp_path / name, tasks="zero_shot", settings=settings, report=False)
+        results = evaluate_runs(replace(request, cells=tmp_path / "cells"))
+        rows = results.select(task="zero_shot", metric="AUROC", target="Pleural Effusion", kind="model")
+        found.append([row.value for row in rows])
+    assert found[0] != found[1]
 
 
 def test_an_unknown_task_or_setting_names_the_choice(trained: Path, tmp_path: Path) -> None:

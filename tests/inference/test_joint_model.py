@@ -124,6 +124,18 @@ def test_selected_text_and_its_string_embed_alike(run: Path) -> None:
     assert torch.equal(model.embed_texts([selected]).report, model.embed_texts([text]).report)
 
 
+def test_prompts_are_scored_by_the_characters_they_were_given_with(tmp_path: Path) -> None:
+    model = JointModel.load(write_run(tmp_path / "run", GlobalLocalConfig(prompt_length="characters")))
+    given = ["Effusion.", "effusion", "  Effusion  . , "]  # one word each, to the tokenizer
+    texts = model.embed_texts(given, batch_size=2)
+    assert texts.characters is not None
+    assert texts.characters.tolist() == [9, 8, 16]
+    scores = model.similarity(model.embed_images(films()), texts, purpose="zero_shot").local_scores
+    assert scores is not None
+    assert not torch.allclose(scores[:, 0], scores[:, 1], atol=1e-6)
+    assert not torch.allclose(scores[:, 0], scores[:, 2], atol=1e-6)
+
+
 def test_a_method_without_words_says_so(tmp_path: Path) -> None:
     model = JointModel.load(write_run(tmp_path / "run", ConVirtConfig()))
     assert model.similarity(model.embed_images(films()), model.embed_texts(reports(2))).local_scores is None

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from crossray.alignment.local_similarity import Aggregation
 from crossray.data.batch import PairBatch
 from crossray.errors import ConfigError
-from crossray.methods.base import Method, PairFeatures, SingleProcess
+from crossray.methods.base import ImageEmbedding, Method, PairFeatures, SingleProcess, TextEmbedding
 from crossray.methods.build import build_method
 from crossray.methods.global_local import GlobalLocal, GlobalLocalConfig
 from crossray.settings import build_settings
 
-from ..alignment.oracles import info_nce_by_loop, local_similarity_by_loop
+from ..alignment.oracles import attention_by_loop, info_nce_by_loop, local_similarity_by_loop
 from ..small_model import IMAGE, TEXT, pair_batch, reports, rows_of, small_method, small_tokenizer, values
 
 TERMS = ("global_image_to_text", "global_text_to_image", "local_image_to_text", "local_text_to_image")
@@ -124,6 +128,7 @@ def test_the_reference_loses_the_last_words_of_a_report_with_unknown_ones() -> N
 def test_presets_are_defaults_and_given_keys_win() -> None:
     reference = GlobalLocalConfig(preset="reference")
     assert (reference.positives, reference.unknown_words_shorten) == ("identity", True)
+    assert (reference.prompt_length, GlobalLocalConfig().prompt_length) == ("characters", "words")
     assert GlobalLocalConfig.model_validate({"preset": "reference", "positives": "same_text"}).positives == "same_text"
     assert GlobalLocalConfig.model_validate(reference.model_dump()) == reference
 
@@ -183,6 +188,101 @@ def test_similarity_scores_words_by_purpose() -> None:
     wanted = local_similarity_by_loop(images.regions, texts.words, words, gamma1=4, gamma2=5, aggregation="max")
     torch.testing.assert_close(zero_shot.local_scores, wanted, atol=1e-4, rtol=1e-4)
     assert zero_shot.local_scores.abs().max() <= 5
+
+
+@pytest.mark.parametrize("aggregation", ["sum", "mean", "max"])
+def test_row_08_zero_shot_may_score_words_as_training_does(aggregation: Aggregation) -> None:
+    batch = pair_batch(reports(4))
+    model = method(aggregation=aggregation, zero_shot_aggregation=aggregation, zero_shot_include_cls=True)
+    with torch.no_grad():
+        images, texts = model.embed_images(batch.pixels), model.embed_texts(batch.tokens)
+        trained = model.similarity(images, texts, purpose="retrieval").local_scores
+        zero_shot = model.similarity(images, texts, purpose="zero_shot").local_scores
+    torch.testing.assert_close(zero_shot, trained)
+
+
+PROMPTS = ("Edema.", "Small right pleural effusion.", "No acute cardiopulmonary abnormality.", "heart 12,34")
+SLOTS = 24
+
+
+def prompt_scores(model: GlobalLocal, prompts: Sequence[str], *, length: int | None = None) -> Tensor:
+    """Local scores of three films for the prompts; ``length`` pads their tokens."""
+    tokenizer = small_tokenizer(SLOTS)
+    with torch.no_grad():
+        texts = model.embed_texts(tokenizer.collate(tokenizer.encode(prompts), length))
+        texts = replace(texts, characters=torch.tensor([len(prompt) for prompt in prompts]))
+        films = model.embed_images(pair_batch(reports(3)).pixels)
+        scores = model.similarity(films, texts, purpose="zero_shot").local_scores
+    assert scores is not None
+    return scores
+
+
+def published_slots(model: GlobalLocal, prompt: str) -> Tensor:
+    """Piece by piece, as published: [CLS], sums of the pieces of a word, [SEP], then zero vectors: ``[24, D]``."""
+    tokenizer = small_tokenizer(SLOTS)
+    (report,) = tokenizer.encode([prompt])
+    with torch.no_grad():
+        vectors = model.text_encoder(tokenizer.collate([report])).tokens[0]
+    rows: list[Tensor] = []
+    for k, vector in enumerate(vectors):
+        if report.word_ids[k] >= 0 and report.word_ids[k] == report.word_ids[k - 1]:
+            rows[-1] = rows[-1] + vector
+        else:
+            rows.append(vector)
+    return torch.stack(rows + [torch.zeros_like(rows[0])] * (SLOTS - len(rows)))
+
+
+def published_local_score(regions: Tensor, slots: Tensor, prompt: str) -> float:
+    words = slots[1 : len(prompt) + 1]
+    contexts = attention_by_loop(regions, words, 4.0) @ regions
+    exponentials = []
+    for word, context in zip(words, contexts, strict=True):
+        cosine = word @ context / max(float(word.norm() * context.norm()), 1e-8)
+        exponentials.append((5.0 * cosine).exp())
+    return float(torch.stack(exponentials).max().log())
+
+
+def test_row_01_the_reference_scores_as_many_slots_as_a_prompt_has_characters() -> None:
+    model = method(preset="reference")
+    with torch.no_grad():
+        films = model.embed_images(pair_batch(reports(3)).pixels).regions
+    wanted = [[published_local_score(film, published_slots(model, p), p) for p in PROMPTS] for film in films]
+    got = prompt_scores(model, PROMPTS)
+    torch.testing.assert_close(got, torch.tensor(wanted), atol=1e-4, rtol=1e-4)
+    clean = prompt_scores(method(preset="reference", prompt_length="words"), PROMPTS)
+    assert (got - clean).abs().min() > 1e-3
+
+
+def test_row_01_padding_puts_a_floor_of_zero_under_a_word_that_points_away() -> None:
+    model = method(prompt_length="characters")
+    regions = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    items = torch.tensor([[[9.0, 9.0], [-1.0, 0.0], [-1.0, 0.0], [7.0, 7.0]]])  # [CLS], one word, [SEP], padding
+    real, special = torch.tensor([[[True, True, True, False]], [[True, False, True, False]]])
+    found = []
+    for characters in (1, 2, 3):
+        texts = TextEmbedding(items[:, 1], items, real, special, characters=torch.tensor([characters]))
+        local = model.similarity(
+            ImageEmbedding(regions[:, 0], regions, (1, 2)), texts, purpose="zero_shot"
+        ).local_scores
+        assert local is not None
+        found.append(local.item())
+    assert found == pytest.approx([-5.0, -5.0, 0.0], abs=1e-6)
+
+
+def test_row_01_neither_other_prompts_nor_padding_change_a_score_by_characters() -> None:
+    model = method(preset="reference")
+    together = prompt_scores(model, PROMPTS)
+    torch.testing.assert_close(prompt_scores(model, PROMPTS, length=SLOTS), together, atol=1e-5, rtol=1e-5)
+    alone = torch.cat([prompt_scores(model, [prompt]) for prompt in PROMPTS], dim=1)
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-5)
+
+
+def test_row_01_a_prompt_of_unknown_length_is_refused() -> None:
+    model, batch = method(preset="reference"), pair_batch(reports(2))
+    images, texts = model.embed_images(batch.pixels), model.embed_texts(batch.tokens)
+    with pytest.raises(ValueError, match="characters"):
+        model.similarity(images, texts, purpose="zero_shot")
+    assert model.similarity(images, texts, purpose="retrieval").local_scores is not None
 
 
 def test_check_11_a_score_does_not_depend_on_other_films_or_prompts() -> None:

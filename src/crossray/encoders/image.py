@@ -147,7 +147,7 @@ class ImageEncoder(nn.Module):
         """Training mode, except for what is frozen: its batch statistics and dropout must not move."""
         super().train(mode)
         for module in self._frozen_modules:
-            module.eval()
+            module.training = False  # its own alone: what it may hold of later stages goes on learning
         return self
 
     def _check(self, pixels: Tensor) -> None:
@@ -225,20 +225,29 @@ def _freeze(trunk: nn.Module, stages: list[str], config: ImageEncoderConfig) -> 
         )
     frozen: list[nn.Module] = []
     if config.frozen_stages:
-        frozen = _leaves_through(trunk, stages[config.frozen_stages - 1])
-        for module in frozen:
-            module.requires_grad_(False)
-        for parameter in trunk.parameters(recurse=False):  # a ViT's class token and positions come before its blocks
-            parameter.requires_grad_(False)
+        frozen = _modules_through(trunk, stages[config.frozen_stages - 1])
+        for module in (trunk, *frozen):  # a ViT's class token and positions are the trunk's own, before its blocks
+            for parameter in module.parameters(recurse=False):
+                parameter.requires_grad_(False)
     if config.batch_norm == "frozen":
         frozen += [module for module in trunk.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     return frozen
 
 
-def _leaves_through(trunk: nn.Module, stage: str) -> list[nn.Module]:
-    named = list(trunk.named_modules())
+def _modules_through(trunk: nn.Module, stage: str) -> list[nn.Module]:
+    """Modules up to the end of a stage that are more than containers of others.
+
+    Those with weights of their own count even if they have children: timm's batch norms hold their activation, a
+    ConvNeXt block its scale.
+    """
+    named = list(trunk.named_modules())[1:]
     last = max(place for place, (name, _) in enumerate(named) if name == stage or name.startswith(f"{stage}."))
-    return [module for _, module in named[: last + 1] if not list(module.children())]
+    return [module for _, module in named[: last + 1] if not list(module.children()) or _has_own_tensors(module)]
+
+
+def _has_own_tensors(module: nn.Module) -> bool:
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return bool(own)
 
 
 def parameter_count(module: nn.Module) -> int:

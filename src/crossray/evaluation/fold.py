@@ -115,7 +115,7 @@ class FoldEvaluation:
 
     def retrieval(self) -> dict[Evaluated, Arrays]:
         """Ranks by the fused score, by its two parts where there are two, and by the ridge."""
-        named = unflatten(self._of_run("retrieval", {}, lambda: flatten(retrieval_task(self.model, self.cohort))))
+        named = unflatten(self._of_scores("retrieval", {}, lambda: flatten(retrieval_task(self.model, self.cohort))))
         found = {self.pretrained: named.pop("fused")}
         found |= {Evaluated(self.pretrained.model, f"{name} score", "variant"): cell for name, cell in named.items()}
         if self.has_floors:
@@ -129,7 +129,7 @@ class FoldEvaluation:
         """Scores by the configured scorer and by its variants."""
         config = self.config.zero_shot
         depends = {"scorer": config.model_dump(mode="json"), "bank": load_prompts(config.bank).model_dump(mode="json")}
-        cell = self._of_run(
+        cell = self._of_scores(
             "zero-shot", depends, lambda: flatten(zero_shot_task(self.model, self.cohort, self.protocol.labels, config))
         )
         return {
@@ -143,9 +143,11 @@ class FoldEvaluation:
         judge = Judge(self.cohort.test, self.test_phrases, config, ties)
         depends = {"grounding": config.model_dump(mode="json"), "ties": ties}
         window = evaluation_window(self.store.prepared_size, self.run.model.image)
-        found = {self.pretrained: self._of_run("grounding", depends, lambda: grounding_task(self.model, judge, window))}
+        found = {
+            self.pretrained: self._of_scores("grounding", depends, lambda: grounding_task(self.model, judge, window))
+        }
         if self.has_floors:
-            found[OTHER_FILM] = self._of_run(
+            found[OTHER_FILM] = self._of_scores(
                 "grounding-other-film", depends, lambda: grounding_task(self.model, judge, window, other_films=True)
             )
             # Made from boxes and words alone: the same for every encoder.
@@ -221,6 +223,10 @@ class FoldEvaluation:
     def _of_run(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
         made_from = {"weights": self.run.weights_hash, **self._data_dependence(), "task": depends}
         return self._cell(f"pretrained-{task}", made_from, make)
+
+    def _of_scores(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """A cell of what films and texts score: a method has settings for that which leave its weights as they are."""
+        return self._of_run(task, {**depends, "method": self.run.model.method.model_dump(mode="json")}, make)
 
     def _of_floor(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
         made_from = {**self._floor_dependence(), **self._data_dependence(), "task": depends}

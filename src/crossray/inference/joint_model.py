@@ -6,6 +6,7 @@ Everything runs in evaluation mode, without gradient, and in pieces, so that the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -140,7 +141,8 @@ class JointModel:
             tokens = self.tokenizer.collate(reports[start : start + batch_size])
             pieces.append(_text_to_cpu(self.method.embed_texts(tokens.to(self.device))))
             _report(progress, start + len(tokens), len(reports))
-        return _join_texts(pieces)
+        characters = torch.tensor([len(_words(text)) for text in texts])
+        return replace(_join_texts(pieces), characters=characters)
 
     @torch.no_grad()
     def similarity(
@@ -245,7 +247,7 @@ def _words(text: SelectedText | str) -> str:
 
 
 def _texts(texts: TextEmbedding, rows: Tensor) -> TextEmbedding:
-    return TextEmbedding(texts.report[rows], texts.words[rows], texts.word_mask[rows], texts.special_mask[rows])
+    return texts.each(lambda tensor: tensor[rows])
 
 
 def _image_to_cpu(images: ImageEmbedding) -> ImageEmbedding:
@@ -253,14 +255,12 @@ def _image_to_cpu(images: ImageEmbedding) -> ImageEmbedding:
 
 
 def _text_to(texts: TextEmbedding, device: torch.device) -> TextEmbedding:
-    return TextEmbedding(
-        texts.report.to(device), texts.words.to(device), texts.word_mask.to(device), texts.special_mask.to(device)
-    )
+    return texts.each(lambda tensor: tensor.to(device))
 
 
 def _text_to_cpu(texts: TextEmbedding) -> TextEmbedding:
     on_cpu = _text_to(texts, torch.device("cpu"))
-    return TextEmbedding(on_cpu.report.float(), on_cpu.words.float(), on_cpu.word_mask, on_cpu.special_mask)
+    return replace(on_cpu, report=on_cpu.report.float(), words=on_cpu.words.float())
 
 
 def _join_texts(pieces: list[TextEmbedding]) -> TextEmbedding:

@@ -9,8 +9,8 @@ meet, and it reaches other processes' pairs only through the ``gather`` it is gi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -91,12 +91,20 @@ class TextEmbedding:
 
     ``special_mask [M, W]`` marks the items that are [CLS] or [SEP] rather than words. A method that aligns sentences
     (:attr:`Method.local_unit`) has its sentences there; one without local terms has no items (``W`` is 0).
+    ``characters [M]`` int64 counts those of each text as it was given: only who has the text knows, and only a
+    published defect asks (``global_local``'s ``prompt_length``).
     """
 
     report: Tensor
     words: Tensor
     word_mask: Tensor
     special_mask: Tensor
+    characters: Tensor | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> TextEmbedding:
+        """The same with every tensor changed alike: moved to a device, or some of the texts chosen."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 Spec: `global_local`, sections 2 and 3. Presets:
 
-- ``clean`` (default): reports with identical text are positives of each other; every real word counts.
+- ``clean`` (default): reports with identical text are positives of each other; every real word counts, and nothing
+  else does.
 - ``reference``: what the published code does. A pair's own report is its only positive, so that shared texts are each
-  other's negatives (section 7.11), and a report with U unknown words loses its last U words from the local term
-  (section 7.13). Its prompt lengths counted in characters (7.1) and its evaluation in training mode (7.2) are not
-  reproduced: they make scores depend on padding and on chance.
+  other's negatives (section 7.11), a report with U unknown words loses its last U words from the local term
+  (section 7.13), and a prompt has as many words as it has characters (7.1): [SEP] and zero vectors stand behind its
+  words, share in the softmax over words and, with their cosine of 0, put a floor under the best word.
+
+In both, zero-shot takes the best word without [CLS], unlike training (7.8; ``zero_shot_aggregation``,
+``zero_shot_include_cls``). The published evaluation in training mode (7.2) is not reproduced: its scores depend on
+the other films of the batch and on chance.
 """
 
 from __future__ import annotations
@@ -36,12 +41,12 @@ from crossray.methods.base import (
 )
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
-from crossray.methods.words import counted_items, mean_attention
+from crossray.methods.words import PromptLength, character_slots, counted_items, mean_attention
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "clean": {},
-    "reference": {"positives": "identity", "unknown_words_shorten": True},
+    "reference": {"positives": "identity", "unknown_words_shorten": True, "prompt_length": "characters"},
 }
 
 
@@ -64,6 +69,10 @@ class GlobalLocalConfig(Settings):
         embed_dim: width of the joint space; empty takes the text encoder's.
         text_projection: project reports and words too; needed where ``embed_dim`` is not the text encoder's width.
         unknown_words_shorten: the defect of section 7.13.
+        prompt_length: what a prompt's items are counted by in zero-shot scores: its ``words``, or the ``characters`` of
+            its raw text (the defect of section 7.1, see ``words.character_slots``).
+        zero_shot_aggregation: over a prompt's words; published is ``max``, whatever training does (section 7.8).
+        zero_shot_include_cls: whether [CLS] counts as a word there.
     """
 
     name: Literal["global_local"] = "global_local"
@@ -82,6 +91,9 @@ class GlobalLocalConfig(Settings):
     embed_dim: int | None = Field(default=None, ge=1)
     text_projection: bool = False
     unknown_words_shorten: bool = False
+    prompt_length: PromptLength = "words"
+    zero_shot_aggregation: Aggregation = "max"
+    zero_shot_include_cls: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -198,12 +210,13 @@ class GlobalLocal(Method):
     ) -> Similarity:
         """Cosines, and local scores: as in training for retrieval; the best real word for zero-shot (section 6.2)."""
         if purpose == "retrieval":
-            aggregation, word_mask = self.config.aggregation, self._scored_items(texts)
+            items, scored, aggregation = texts.words, self._scored_items(texts), self.config.aggregation
         else:
-            aggregation, word_mask = "max", texts.word_mask & ~texts.special_mask
+            items, scored = self._prompt_items(texts)
+            aggregation = self.config.zero_shot_aggregation
         return Similarity(
             global_scores=cosine_matrix(images.pooled, texts.report),
-            local_scores=self._local_scores(images.regions, texts.words, word_mask, aggregation),
+            local_scores=self._local_scores(images.regions, items, scored, aggregation),
         )
 
     def attention(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
@@ -234,6 +247,16 @@ class GlobalLocal(Method):
         return counted_items(
             texts.word_mask, texts.special_mask, include_cls=config.include_cls, include_sep=config.include_sep
         )
+
+    def _prompt_items(self, texts: TextEmbedding) -> tuple[Tensor, Tensor]:
+        """Items ``[M, W, D]`` and which of them a zero-shot score counts, ``[M, W]``."""
+        config = self.config
+        if config.prompt_length == "characters":
+            items, scored = character_slots(texts, self.text_encoder.config.max_tokens)
+            scored[:, 0] = config.zero_shot_include_cls
+            return items, scored
+        cls = config.zero_shot_include_cls
+        return texts.words, counted_items(texts.word_mask, texts.special_mask, include_cls=cls, include_sep=False)
 
     def _unknown_words(self, tokens: TokenBatch) -> Tensor:
         return ((tokens.input_ids == self.unknown_id) & (tokens.word_ids >= 0)).sum(dim=1)
