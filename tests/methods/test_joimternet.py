@@ -394,9 +394,26 @@ def test_the_legacy_length_reads_the_states_of_padding_tokens() -> None:
     assert got == pytest.approx(sum(hinges) / 2, abs=1e-4)
 
 
+@pytest.mark.parametrize("preset", ["clean", "reference"])
+def test_the_reference_trains_reports_by_cls_and_compares_them_by_their_mean_token(preset: str) -> None:
+    config = JoImTeRNetConfig.model_validate({"preset": preset, "embed_dim": 16})
+    model = small_method(config, text=TEXT.model_copy(update={"report_pooling": "cls"})).eval()
+    assert isinstance(model, JoImTeRNet)
+    batch = pair_batch([*reports(3), ""])
+    with torch.no_grad():
+        tokens = model.text_encoder(batch.tokens).tokens
+        trained, compared = model.encode(batch)["report"], model.embed_texts(batch.tokens).report
+        for i, real in enumerate(batch.tokens.attention_mask.sum(1).tolist()):
+            by_cls = model.report_projection(tokens[i, 0])
+            by_mean = model.report_projection(torch.stack([tokens[i, k] for k in range(real)]).sum(0) / real)
+            torch.testing.assert_close(trained[i], by_cls)
+            torch.testing.assert_close(compared[i], by_mean if preset == "reference" else by_cls)
+
+
 def test_presets_are_defaults_and_given_keys_win() -> None:
     reference = JoImTeRNetConfig(preset="reference")
     assert (reference.positives, reference.legacy_triplet_length) == ("identity", True)
+    assert (reference.inference_pooling, JoImTeRNetConfig().inference_pooling) == ("mean", "trained")
     assert JoImTeRNetConfig.model_validate({"preset": "reference", "positives": "same_text"}).positives == "same_text"
     assert JoImTeRNetConfig.model_validate(reference.model_dump()) == reference
 

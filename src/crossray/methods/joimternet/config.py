@@ -13,7 +13,7 @@ from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "clean": {},
-    "reference": {"positives": "identity", "legacy_triplet_length": True},
+    "reference": {"positives": "identity", "legacy_triplet_length": True, "inference_pooling": "mean"},
 }
 
 
@@ -40,6 +40,8 @@ class JoImTeRNetConfig(Settings):
         other_positives: what happens to those besides the own pair (``alignment.contrastive``).
         embed_dim: width D of the joint space.
         legacy_triplet_length: the defect of section 6.2.
+        inference_pooling: how reports and prompts are pooled outside training: as ``trained``, or by the ``mean`` of
+            their tokens whatever training did (the defect of section 6.1; without effect where training took the mean).
     """
 
     name: Literal["joimternet"] = "joimternet"
@@ -62,6 +64,7 @@ class JoImTeRNetConfig(Settings):
     other_positives: OtherPositives = "target"
     embed_dim: int = Field(default=512, ge=1)
     legacy_triplet_length: bool = False
+    inference_pooling: Literal["trained", "mean"] = "trained"
 
     @model_validator(mode="before")
     @classmethod

@@ -5,12 +5,13 @@ Presets:
 
 - ``clean`` (default): reports with identical text are positives of each other, and never a triplet's negative; a
   negative report is compared with all of its own words.
-- ``reference``: what the published code does. A pair's own report is its only positive (section 6.6), and the negative
-  report of the local triplet is cut or padded to the length of the positive one (6.2).
+- ``reference``: what the published code does. A pair's own report is its only positive (section 6.6), the negative
+  report of the local triplet is cut or padded to the length of the positive one (6.2), and reports are compared by the
+  mean of their tokens although training may have pooled them otherwise (6.1).
 
 In both, two films of one study are neither positives nor negatives, a lone pair costs nothing (6.8), and the drawn
-negatives are the same on all processes (6.11). Of the published code, its notebook's other pooling (6.1) and its broken
-classification heads (6.7) are not reproduced.
+negatives are the same on all processes (6.11). Of the published code, its broken classification heads (6.7) are not
+reproduced.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from crossray.alignment.contrastive import cosine_matrix
 from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.masked import masked_mean
 from crossray.alignment.triplet import Negatives
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.data.tasks import AuxiliaryTask
@@ -165,8 +167,11 @@ class JoImTeRNet(Method):
     def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
         """Reports or prompts in the joint space: t and E (section 2.2)."""
         features: TextFeatures = self.text_encoder(tokens)
+        pooled = features.report
+        if self.config.inference_pooling == "mean":
+            pooled = masked_mean(features.tokens, tokens.attention_mask, dim=1)
         return TextEmbedding(
-            report=self.report_projection(features.report),
+            report=self.report_projection(pooled),
             words=self.word_projection(features.words),
             word_mask=features.word_mask,
             special_mask=features.special_mask,
