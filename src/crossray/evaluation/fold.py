@@ -24,7 +24,14 @@ from crossray.evaluation.prompts import load_prompts
 from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run
-from crossray.evaluation.tasks import finetune_task, probe_task, retrieval_task, ridge_task, zero_shot_task
+from crossray.evaluation.tasks import (
+    CLASS_PROMPT,
+    finetune_task,
+    probe_task,
+    retrieval_task,
+    ridge_task,
+    zero_shot_task,
+)
 from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")
@@ -128,7 +135,8 @@ class FoldEvaluation:
     def zero_shot(self) -> dict[Evaluated, Arrays]:
         """Scores by the configured scorer and by its variants."""
         config = self.config.zero_shot
-        depends = {"scorer": config.model_dump(mode="json"), "bank": load_prompts(config.bank).model_dump(mode="json")}
+        bank = load_prompts(config.bank).model_dump(mode="json")
+        depends = {"scorer": config.model_dump(mode="json"), "bank": bank, "class_prompt": CLASS_PROMPT}
         cell = self._of_scores(
             "zero-shot", depends, lambda: flatten(zero_shot_task(self.model, self.cohort, self.protocol.labels, config))
         )

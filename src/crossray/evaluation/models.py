@@ -19,7 +19,7 @@ from crossray.evaluation.finetune import predict
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.runs import Run
 from crossray.inference.joint_model import JointModel
-from crossray.methods.base import ImageEmbedding
+from crossray.methods.base import ImageEmbedding, ScoresClasses
 
 _CHUNK_FILMS = 1024
 _RANDOM_TRUNK_SEED = 0
@@ -74,6 +74,17 @@ class RunModel:
         scores = self.joint.similarity(self.images(part), embedded, purpose=purpose)
         local = None if scores.local_scores is None else scores.local_scores.double().numpy()[:, columns]
         return scores.global_scores.double().numpy()[:, columns], local
+
+    def class_probabilities(self, part: Part, prompts: Sequence[str]) -> FloatArray | None:
+        """The method's own scores ``[N, C]`` of the part's films, one prompt a class; ``None`` if it has none."""
+        method = self.joint.method
+        if not isinstance(method, ScoresClasses):
+            return None
+        embedded = self.joint.embed_texts(prompts, batch_size=self._batch_size)
+        scores = self.joint.similarity(self.images(part), embedded, purpose="zero_shot")
+        with torch.no_grad():
+            probabilities: FloatArray = method.class_probabilities(scores).double().numpy()
+        return probabilities
 
     def images(self, part: Part) -> ImageEmbedding:
         """The part's films in the joint space."""

@@ -21,6 +21,10 @@ from crossray.evaluation.rows import DIRECTIONS
 from crossray.evaluation.summary import FoldRanks, FoldScores
 from crossray.evaluation.zero_shot import ZeroShotConfig, zero_shot_scores
 
+#: One prompt a class, for methods that set classes against each other (`downstream_protocols` spec, section 3.2).
+CLASS_PROMPT = "{} is observed"
+CLASS_PROBABILITIES = "class probabilities"
+
 #: How many nearest reports of each film a retrieval cell keeps (for the report's pictures).
 NEAREST = 5
 
@@ -55,7 +59,10 @@ def ridge_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: 
 
 
 def zero_shot_task(model: RunModel, cohort: Cohort, labels: Sequence[str], config: ZeroShotConfig) -> dict[str, Arrays]:
-    """Scores of the test films, for the configured scorer (first) and for each of its variants, by name."""
+    """Scores of the test films, for the configured scorer (first) and for each of its variants, by name.
+
+    A method that sets classes against each other has its published score besides (``CLASS_PROBABILITIES``).
+    """
     bank = load_prompts(config.bank)
     covered = bank.covered(labels)
     known: dict[tuple[str, ...], tuple[FloatArray, FloatArray | None]] = {}
@@ -67,14 +74,22 @@ def zero_shot_task(model: RunModel, cohort: Cohort, labels: Sequence[str], confi
         return known[key]
 
     has_local = bool(covered) and score(bank.of(covered[0]).positive)[1] is not None
-    found = {}
+    of_covered: dict[str, FloatArray] = {}
     for variant in zero_shot_variants(config, has_local=has_local):
-        # A class without prompts scores alike everywhere: nothing is known of it.
-        scores = np.zeros((len(cohort.test), len(labels)))
-        if covered:
-            scores[:, [labels.index(label) for label in covered]] = zero_shot_scores(score, bank, covered, variant)
-        found[variant.name] = classification_arrays(cohort.test, scores)
-    return found
+        empty = np.zeros((len(cohort.test), 0))
+        of_covered[variant.name] = zero_shot_scores(score, bank, covered, variant) if covered else empty
+    own = model.class_probabilities(cohort.test, [CLASS_PROMPT.format(label) for label in covered]) if covered else None
+    if own is not None:
+        of_covered[CLASS_PROBABILITIES] = own
+    columns = [labels.index(label) for label in covered]
+    return {name: _for_all(scores, columns, cohort.test, len(labels)) for name, scores in of_covered.items()}
+
+
+def _for_all(scores: FloatArray, columns: Sequence[int], part: Part, labels: int) -> Arrays:
+    """A cell of scores for some labels; one without prompts scores alike everywhere: nothing is known of it."""
+    whole = np.zeros((len(part), labels))
+    whole[:, columns] = scores
+    return classification_arrays(part, whole)
 
 
 def zero_shot_variants(config: ZeroShotConfig, *, has_local: bool) -> list[ZeroShotConfig]:

@@ -133,6 +133,15 @@ class GroundsPhrases(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresClasses(Protocol):
+    """A method whose published zero-shot score sets the classes against each other."""
+
+    def class_probabilities(self, scores: Similarity) -> Tensor:
+        """Scores ``[N, C]`` of N films for C classes, from their similarity to one prompt a class."""
+        ...
+
+
 class Method(nn.Module, ABC):
     """A joint model of films and reports together with its training objective.
 

@@ -212,7 +212,7 @@ class Prior(Method):
         log`` the cosines are multiplied by the log-scale, which gives the local part as much to say (P8).
         """
         scale = self.log_scale if self.config.zero_shot_scale == "log" else self.log_scale.exp()
-        chosen = (scale * scores.global_scores).softmax(dim=1)
+        chosen = (scale.to(scores.global_scores) * scores.global_scores).softmax(dim=1)
         return chosen if scores.local_scores is None else chosen + scores.local_scores.softmax(dim=1) / 2
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
