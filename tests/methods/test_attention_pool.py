@@ -31,13 +31,15 @@ def pool_of(channels: int, heads: int) -> AttentionPool:
     return pool
 
 
-def test_the_pool_is_multi_head_attention_of_the_mean_in_value_weights_and_gradient() -> None:
+@pytest.mark.parametrize("padded_mean", [False, True], ids=["clean", "published"])
+def test_the_pool_is_multi_head_attention_of_the_mean_in_value_weights_and_gradient(padded_mean: bool) -> None:
     pool = pool_of(12, 4)
     theirs = torch_attention(pool, 12)
     items = some(3, 5, 12).requires_grad_()
     mask = torch.arange(5) < torch.tensor([[5], [2], [1]])
-    pooled = pool(items, mask)
-    mean = (items * mask.unsqueeze(2)).sum(1, keepdim=True) / mask.sum(1).view(3, 1, 1)
+    pooled = pool(items, mask, padded_mean=padded_mean)
+    divisor = torch.full((3,), 5) if padded_mean else mask.sum(1)  # the defect: by all slots (section 5.3)
+    mean = (items * mask.unsqueeze(2)).sum(1, keepdim=True) / divisor.view(3, 1, 1)
     wanted, weights = theirs(mean, items, items, key_padding_mask=~mask)
     torch.testing.assert_close(pooled.vector, wanted[:, 0])
     torch.testing.assert_close(pooled.weights, weights[:, 0])

@@ -164,6 +164,16 @@ def test_positives_of_one_text_are_not_each_others_negatives() -> None:
     assert values(losses) == pytest.approx(dict.fromkeys(TERMS, 0.0), abs=1e-5)
 
 
+def test_row_11_the_reference_has_equal_texts_as_negatives() -> None:
+    model = method(preset="reference")
+    features = features_of(model, pair_batch([*reports(2), reports(1)[0], reports(1)[0]]))
+    image, report = (torch.nn.functional.normalize(features[name]) for name in ("image", "report"))
+    own = torch.eye(4, dtype=torch.bool)
+    wanted = info_nce_by_loop(10 * image @ report.T, own, "masked").item()  # no pair but the own one to be left out
+    got = values(model.losses(features, SingleProcess()))["global_image_to_text"]
+    assert got == pytest.approx(wanted, abs=1e-4)
+
+
 def test_same_label_without_labels_is_refused() -> None:
     model = method(positives="same_label")
     features = features_of(model, pair_batch(reports(2)))
