@@ -76,6 +76,8 @@ def test_split_writes_a_list_and_checks_a_given_one(example: Path) -> None:
     assert "train: 3 studies" in told
     assert "test: 1 studies" in told
     assert "protocol mine" in run("split", example / "store", "--list", out)
+    with pytest.raises(DataError, match="3 of 3 studies are tied"):  # the fourth is what the list tests on
+        run("split", example / "store", "--inside", f"{out}:fixed", "--test", "0.34")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from crossray.data.split_table import SplitTable
 from crossray.data.splits import Fold, SplitList, make_splits, natural_key, nested_fractions
 from crossray.errors import DataError
 
@@ -112,3 +113,19 @@ def test_a_fraction_holds_at_least_one_study_and_lies_within_one() -> None:
 
 def test_ids_sort_as_people_count() -> None:
     assert sorted(["10", "9", "a10", "1"], key=natural_key) == ["1", "9", "10", "a10"]
+
+
+def test_a_table_without_studies_is_also_without_their_patients_and_their_texts() -> None:
+    table = SplitTable(
+        study_ids=("a", "b", "c", "d", "e"),
+        patient_ids=("1", "1", "2", "3", None),
+        text_keys=("normal", "clear", "normal", "effusion", ""),
+        labels=np.array([[0], [1], [2], [3], [4]], dtype=np.float32),
+        label_names=("place",),
+    )
+    rest = table.without(["a"])  # b is of the same patient, c has the same text
+    assert rest.study_ids == ("d", "e")
+    assert rest.patient_ids == ("3", None)
+    assert rest.text_keys == ("effusion", "")
+    assert rest.labels.tolist() == [[3.0], [4.0]]
+    assert table.without(["e"]).study_ids == ("a", "b", "c", "d")  # no patient and no text tie nothing

@@ -14,6 +14,9 @@ def split(
     given: Annotated[
         str | None, typer.Option("--list", help="Check this list instead of making one: a file, or iu-rr-v1.")
     ] = None,
+    inside: Annotated[
+        str | None, typer.Option(help="A list and one of its folds (iu-rr-v1:0): split without that fold's test side.")
+    ] = None,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
     test: Annotated[
         float | None, typer.Option(help="One fixed split with this share for test instead of folds.")
@@ -24,7 +27,10 @@ def split(
     seed: Annotated[int, typer.Option(help="Breaks ties; the same seed gives the same list.")] = 0,
     name: Annotated[str, typer.Option(help="The protocol's name, part of its hash.")] = "custom",
 ) -> None:
-    """Split a store by patient, identical texts together, every label spread evenly; print what each side holds."""
+    """Split a store by patient, identical texts together, every label spread evenly; print what each side holds.
+
+    With --inside settings can be chosen by whole evaluations that have not seen the test side they are chosen for.
+    """
     from crossray.data.split_files import read_split, write_split
     from crossray.data.split_report import split_lines
     from crossray.data.split_table import SplitTable, split_table
@@ -35,6 +41,9 @@ def split(
     table = SplitTable.from_store(opened, labels.split(",") if labels is not None else None)
     if texts not in ("together", "apart"):
         raise ConfigError(f"'{texts}' is neither together nor apart.", field="--texts")
+    if inside is not None:
+        outer, _, fold = inside.rpartition(":")
+        table = table.without(read_split(outer).fold(fold).test)
     if given is not None:
         made = read_split(given)
     else:

@@ -65,6 +65,25 @@ class SplitTable:
             tuple(label_names),
         )
 
+    def without(self, study_ids: Iterable[str]) -> SplitTable:
+        """The table without some studies, and without those that share a patient or a text with them."""
+        left_out = set(study_ids)
+        given = [row for row, study_id in enumerate(self.study_ids) if study_id in left_out]
+        patients = {self.patient_ids[row] for row in given if self.patient_ids[row]}
+        texts = {self.text_keys[row] for row in given if self.text_keys[row]}
+        kept = [
+            row
+            for row, study_id in enumerate(self.study_ids)
+            if study_id not in left_out and self.patient_ids[row] not in patients and self.text_keys[row] not in texts
+        ]
+        return SplitTable(
+            tuple(self.study_ids[row] for row in kept),
+            tuple(self.patient_ids[row] for row in kept),
+            tuple(self.text_keys[row] for row in kept),
+            self.labels[kept],
+            self.label_names,
+        )
+
     def positives(self, fold: Fold) -> dict[Side, list[int]]:
         """For each side of a fold, the number of positives of each label."""
         index = {study_id: row for row, study_id in enumerate(self.study_ids)}
