@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 
 from crossray.alignment.attended_cosine import attended_cosine, pack_words
-from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.local_similarity import (
+    Aggregation,
+    local_similarity,
+    region_scores,
+    word_region_attention,
+)
 from crossray.alignment.segments import segment_softmax_
 
 from .oracles import attention_by_loop, local_similarity_by_loop
@@ -110,6 +115,18 @@ def test_a_score_does_not_depend_on_the_other_films_and_reports() -> None:
     for i, j in itertools.product(range(len(regions)), range(len(words))):
         alone = local_similarity(regions[i : i + 1], words[j : j + 1], mask[j : j + 1], gamma1=4, gamma2=5)
         torch.testing.assert_close(alone[0, 0], whole[i, j])
+
+
+def test_a_regions_score_is_that_of_a_film_which_holds_nothing_else() -> None:
+    regions, words, mask = pairs()
+    pair = min(len(regions), len(words))
+    regions, words, mask = regions[:pair], words[:pair], mask[:pair].clone()
+    mask[0] = False  # a text without words scores 0 everywhere
+    alone = local_similarity(regions.flatten(0, 1).unsqueeze(1), words, mask, gamma1=4, gamma2=5)
+    expected = torch.stack([alone.view(pair, -1, pair)[row, :, row] for row in range(pair)])
+    torch.testing.assert_close(region_scores(regions, words, mask, gamma2=5), expected)
+    padded, longer = torch.cat([words, torch.full_like(words, 7.0)], 1), torch.cat([mask, torch.zeros_like(mask)], 1)
+    torch.testing.assert_close(region_scores(regions, padded, longer, gamma2=5), expected)
 
 
 def test_half_precision_under_autocast_is_computed_in_full_precision() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from numpy.typing import NDArray
+from torch.nn import functional as F
 
 from crossray.data.augment import ImageInputConfig, evaluation_view
 from crossray.data.study import Span
@@ -236,12 +237,20 @@ def test_every_method_maps_phrases_of_many_films_in_pieces(
     assert not torch.allclose(whole[0], whole[3]), "two phrases of one film"
 
 
-def test_a_phrases_map_is_the_mean_attention_of_its_words(run: Path) -> None:
+def test_a_phrases_map_is_what_each_region_alone_would_score(run: Path) -> None:
     model = JointModel.load(run)
-    phrase = "Small right effusion"
-    maps = model.word_region_attention(films(1)[0], phrase).maps
-    got = model.phrase_map(model.embed_images(films(1)), [phrase], [0])
-    torch.testing.assert_close(got[0], maps.mean(dim=0), atol=1e-5, rtol=1e-5)
+    images, texts = model.embed_images(films(1)), model.embed_texts(["Small right effusion"])
+    got = model.phrase_map(images, ["Small right effusion"], [0])
+    expected = torch.tensor(
+        [
+            torch.stack([5.0 * F.cosine_similarity(region, word, dim=0) for word in texts.words[0, 1:4]])
+            .exp()
+            .sum()
+            .log()
+            for region in images.regions[0]
+        ]
+    )
+    torch.testing.assert_close(got[0].flatten(), expected, atol=1e-5, rtol=1e-5)
 
 
 class Mute(torch.nn.Module):

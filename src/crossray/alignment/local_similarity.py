@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from crossray.alignment.attended_cosine import CHUNK_ELEMENTS, attended_cosine, pack_words
 from crossray.alignment.masked import masked_softmax
@@ -53,6 +54,21 @@ def local_similarity(
         if aggregation == "mean":
             score = score - word_mask.sum(dim=1).clamp_min(1).to(score.dtype).log()
         return score
+
+
+def region_scores(regions: Tensor, words: Tensor, word_mask: Tensor, *, gamma2: float) -> Tensor:
+    """What each region would score if it were the whole film: ``[B, R]`` from ``[B, R, D]``, ``[B, W, D]``, ``[B, W]``.
+
+    The ``sum`` of :func:`local_similarity` with one region, to which all attention then goes:
+    log sum exp(gamma2 cos) over the words. Where a text points, this says more than its attention, which the first
+    softmax divides among the words: a word that fits a region hardly better than its neighbours looks everywhere.
+    A text without a word in the mask scores 0 everywhere.
+    """
+    with without_autocast(regions):
+        directions = F.normalize(full_precision(regions), dim=2), F.normalize(full_precision(words), dim=2)
+        cosine = torch.einsum("brd,bwd->brw", *directions)
+        scores = (gamma2 * cosine).masked_fill(~word_mask.unsqueeze(1), torch.finfo(cosine.dtype).min)
+        return scores.logsumexp(dim=2).masked_fill(~word_mask.any(dim=1, keepdim=True), 0.0)
 
 
 def word_region_attention(regions: Tensor, words: Tensor, word_mask: Tensor, *, gamma1: float) -> Tensor:

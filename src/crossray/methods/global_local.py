@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossray.alignment.contrastive import OtherPositives, cosine_matrix, symmetric_info_nce
-from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.local_similarity import Aggregation, local_similarity, region_scores, word_region_attention
 from crossray.data.batch import PairBatch, TokenBatch
 from crossray.encoders.features import TextFeatures
 from crossray.encoders.image import ImageEncoder
@@ -41,7 +41,7 @@ from crossray.methods.base import (
 )
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
-from crossray.methods.words import PromptLength, character_slots, counted_items, mean_attention
+from crossray.methods.words import PromptLength, character_slots, counted_items
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -227,8 +227,9 @@ class GlobalLocal(Method):
         return maps.masked_fill(texts.special_mask.unsqueeze(2), 0.0)
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
-        """Mean attention of the phrase's words, ``[B, R]``."""
-        return mean_attention(self.attention(images, texts), texts)
+        """What each region alone would score with the phrase's words, ``[B, R]``."""
+        words = texts.word_mask & ~texts.special_mask
+        return region_scores(images.regions, texts.words, words, gamma2=self.config.gamma2)
 
     def _local_scores(self, regions: Tensor, words: Tensor, word_mask: Tensor, aggregation: Aggregation) -> Tensor:
         regions, words = self._comparable(regions, words)

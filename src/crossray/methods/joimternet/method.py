@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from crossray.alignment.contrastive import cosine_matrix
-from crossray.alignment.local_similarity import Aggregation, local_similarity, word_region_attention
+from crossray.alignment.local_similarity import Aggregation, local_similarity, region_scores, word_region_attention
 from crossray.alignment.masked import masked_mean
 from crossray.alignment.triplet import Negatives
 from crossray.data.batch import PairBatch, TokenBatch
@@ -47,7 +47,7 @@ from crossray.methods.joimternet.masked_language import MaskedLanguageModel
 from crossray.methods.joimternet.matching import Level, matching_terms, pair_relations
 from crossray.methods.joimternet.phrases import SIZES, PhraseFeatures, phrase_mask
 from crossray.methods.positives import gathered_positives, pair_groups
-from crossray.methods.words import counted_items, mean_attention
+from crossray.methods.words import counted_items
 
 MASKED_LANGUAGE = "masked_language"
 
@@ -194,8 +194,9 @@ class JoImTeRNet(Method):
         return maps.masked_fill(texts.special_mask.unsqueeze(2), 0.0)
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
-        """Mean attention of the phrase's words, ``[B, R]``."""
-        return mean_attention(self.attention(images, texts), texts)
+        """What each region alone would score with the phrase's words, ``[B, R]``."""
+        words = texts.word_mask & ~texts.special_mask
+        return region_scores(images.regions, texts.words, words, gamma2=self.config.gamma2)
 
     def _levels(self, features: PairFeatures, gather: Gather, negatives: Negatives) -> dict[str, Level]:
         config = self.config
