@@ -219,6 +219,20 @@ def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], 
         plan_lines(load_grid(make_grid()), tmp_path, only="clip")
 
 
+def test_some_seeds_and_some_entries_may_be_chosen(make_grid: Callable[..., Path], tmp_path: Path) -> None:
+    grid = load_grid(make_grid(seeds=[0, 1, 2])).with_seeds(["2", "0"])
+    assert grid.config.seeds == (0, 2)
+    lines = plan_lines(grid, tmp_path, only="global_local,convirt")
+    assert [line.split("  ")[0] for line in lines[:-1]][:3] == [
+        "global_local, seed 0, fold 0",
+        "global_local, seed 0, evaluation",
+        "convirt, seed 0, fold 0",
+    ]
+    assert len(lines) == 9
+    with pytest.raises(ConfigError, match="has no seed '3'.*Its seeds: 0, 1, 2"):
+        load_grid(make_grid(seeds=[0, 1, 2])).with_seeds(["3"])
+
+
 def test_the_command_shows_the_plan_without_writing(make_grid: Callable[..., Path], tmp_path: Path) -> None:
     file, out = make_grid(), tmp_path / "out"
     result = CliRunner().invoke(app, ["grid", str(file), "--out", str(out), "--dry-run", "--only", "convirt"])

@@ -18,7 +18,10 @@ def grid(
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Laid over every entry's recipe.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY)] = False,
-    only: Annotated[str | None, typer.Option(help="One entry alone.", show_default=False)] = None,
+    only: Annotated[str | None, typer.Option(help="These entries alone, with commas.", show_default=False)] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="These of its seeds alone, with commas.", show_default=False)
+    ] = None,
     until_minutes: Annotated[float | None, typer.Option(min=0, help=_MINUTES, show_default=False)] = None,
 ) -> None:
     """Pretrain every entry with every seed on every fold, and evaluate each. What is done is skipped.
@@ -30,6 +33,8 @@ def grid(
     from crossray.grid.run import plan_lines, run_grid
 
     wanted = load_grid(file, overrides or ())
+    if seeds is not None:
+        wanted = wanted.with_seeds(seeds.split(","))
     if dry_run:
         typer.echo("\n".join(plan_lines(wanted, out, only)))
         return

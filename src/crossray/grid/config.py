@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,6 +120,19 @@ class Grid:
             return load_recipe(self.file.parent / place, overrides)
         except ConfigError as error:
             raise ConfigError(f"entry '{entry}': {error}", file=self.file) from error
+
+    def with_seeds(self, wanted: Sequence[str]) -> Grid:
+        """The grid with some of its seeds, in its own order.
+
+        Raises:
+            ConfigError: one of them is not among the grid's.
+        """
+        known = {str(seed): seed for seed in self.config.seeds}
+        for seed in wanted:
+            if seed not in known:
+                raise ConfigError(f"has no seed '{seed}'.", file=self.file, remedy=f"Its seeds: {', '.join(known)}.")
+        seeds = tuple(number for name, number in known.items() if name in wanted)
+        return replace(self, config=self.config.model_copy(update={"seeds": seeds}))
 
     def tasks(self, entry: str) -> tuple[str, ...]:
         """The evaluation's tasks of an entry."""

@@ -103,14 +103,16 @@ def pieces_of(grid: Grid, out: Path, settings: Sequence[str], only: str | None =
     """Everything to do, seed by seed: at each seed every entry's folds, each entry followed by its evaluation.
 
     Raises:
-        ConfigError: ``only`` names no entry.
+        ConfigError: ``only`` (names with commas) names something that is no entry.
     """
     config = grid.config
-    if only is not None and only not in config.entries:
-        raise ConfigError(f"there is no entry '{only}'.", remedy=f"Entries are {', '.join(config.entries)}.")
+    chosen = list(config.entries) if only is None else only.split(",")
+    for entry in chosen:
+        if entry not in config.entries:
+            raise ConfigError(f"there is no entry '{entry}'.", remedy=f"Entries are {', '.join(config.entries)}.")
     pieces: list[Piece] = []
     for seed in config.seeds:
-        for entry in config.entries if only is None else [only]:
+        for entry in chosen:
             folders = {fold: out / "runs" / entry / f"seed{seed}-fold{fold}" for fold in config.folds}
             pieces += [
                 Pretraining(entry, seed, fold, folder, grid.recipe(entry, seed, fold))

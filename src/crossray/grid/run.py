@@ -75,7 +75,7 @@ def run_grid(grid: Grid, out: Path, *, say: Say, only: str | None = None, minute
         grid: what to do.
         out: gets ``runs/<entry>/seed<k>-fold<j>``, ``results/<entry>/seed<k>``, ``cells`` and ``failures.jsonl``.
         say: is told the plan and one line for each piece.
-        only: one entry's name.
+        only: names of entries, with commas.
         minutes: after so many a running piece is saved and the grid ends.
 
     Raises:
