@@ -229,7 +229,7 @@ def test_some_seeds_and_some_entries_may_be_chosen(make_grid: Callable[..., Path
         "convirt, seed 0, fold 0",
     ]
     assert len(lines) == 9
-    with pytest.raises(ConfigError, match="has no seed '3'.*Its seeds: 0, 1, 2"):
+    with pytest.raises(ConfigError, match=r"has no seed '3'.*Its seeds: 0, 1, 2"):
         load_grid(make_grid(seeds=[0, 1, 2])).with_seeds(["3"])
 
 

@@ -46,7 +46,7 @@ def trunk_floor(run: Run) -> Evaluated:
 
 
 #: Raised when what a task computes changes: cells made before are then made again.
-CELL_VERSION = 1
+CELL_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.evaluation.logistic import fit_logistic
 from crossray.evaluation.metrics import FloatArray, auroc, macro_mean, per_label
 from crossray.settings import Settings
 
@@ -57,13 +57,16 @@ def linear_probe(
     mean, scale = _standardisation(train.features)
     parts = [(part - mean) / scale for part in (train.features, validation.features, test_features)]
     grid, labels = len(config.c_grid), train.labels.shape[1]
-    validation_scores = np.zeros((grid, len(parts[1]), labels))
-    test_scores = np.zeros((grid, len(parts[2]), labels))
-    for k in range(labels):
-        for g, c in enumerate(config.c_grid):
-            weight, bias = _fit(parts[0], train.labels[:, k], c, config.max_iterations)
-            validation_scores[g, :, k] = parts[1] @ weight + bias
-            test_scores[g, :, k] = parts[2] @ weight + bias
+    # Weakly regularised fits of separable data need no end; validation decides whether they are any good.
+    fit = fit_logistic(
+        parts[0],
+        np.tile(train.labels, (1, grid)),
+        np.repeat(config.c_grid, labels),
+        max_steps=config.max_iterations,
+    )
+    validation_scores, test_scores = (
+        fit.decision(part).reshape(len(part), grid, labels).transpose(1, 0, 2) for part in parts[1:]
+    )
     table = np.stack([per_label(auroc, scores, validation.labels)[0] for scores in validation_scores])
     chosen = choose_row(table, shared=config.tuning == "shared")
     return ProbeResult(
@@ -88,22 +91,6 @@ def choose_row(table: FloatArray, *, shared: bool) -> NDArray[np.intp]:
 def _standardisation(features: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     scale = features.std(axis=0)
     return features.mean(axis=0), np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
-
-
-def _fit(features: NDArray[np.float32], labels: FloatArray, c: float, max_iterations: int) -> tuple[FloatArray, float]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-
-    known = ~np.isnan(labels)
-    present = labels[known] > 0.5
-    if len(np.unique(present)) < 2:
-        return np.zeros(features.shape[1]), 0.0
-    model = LogisticRegression(C=c, max_iter=max_iterations, tol=1e-4)
-    with warnings.catch_warnings():
-        # Weakly regularised fits of separable data never converge; validation decides whether they are any good.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features[known], present)
-    return np.asarray(model.coef_[0], dtype=np.float64), float(model.intercept_[0])
 
 
 def _pick(scores: FloatArray, chosen: NDArray[np.intp]) -> FloatArray:
