@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from crossray.data.split_table import SplitTable
+    from crossray.data.store import Store
 
 
 def split(
@@ -33,17 +37,14 @@ def split(
     """
     from crossray.data.split_files import read_split, write_split
     from crossray.data.split_report import split_lines
-    from crossray.data.split_table import SplitTable, split_table
+    from crossray.data.split_table import split_table
     from crossray.data.store import Store
     from crossray.errors import ConfigError
 
     opened = Store.open(store)
-    table = SplitTable.from_store(opened, labels.split(",") if labels is not None else None)
+    table = _table(opened, labels, inside)
     if texts not in ("together", "apart"):
         raise ConfigError(f"'{texts}' is neither together nor apart.", field="--texts")
-    if inside is not None:
-        outer, _, fold = inside.rpartition(":")
-        table = table.without(read_split(outer).fold(fold).test)
     if given is not None:
         made = read_split(given)
     else:
@@ -60,3 +61,15 @@ def split(
     if out is not None:
         write_split(made, out)
         typer.echo(f"Wrote {out}, hash {made.hash[:12]}.")
+
+
+def _table(store: Store, labels: str | None, inside: str | None) -> SplitTable:
+    """What is to be split; ``inside``, a list and a fold of it, takes the fold's test side away."""
+    from crossray.data.split_files import read_split
+    from crossray.data.split_table import SplitTable
+
+    table = SplitTable.from_store(store, labels.split(",") if labels is not None else None)
+    if inside is None:
+        return table
+    outer, _, fold = inside.rpartition(":")
+    return table.without(read_split(outer).fold(fold).test)

@@ -95,8 +95,8 @@ class _Problems:
     def have_both_classes(self) -> NDArray[np.bool_]:
         """``[P]``."""
         known = self.rows > 0
-        both: NDArray[np.bool_] = (known & (self.signs > 0)).any(axis=0) & (known & (self.signs < 0)).any(axis=0)
-        return both
+        sides = np.stack([known & (self.signs > 0), known & (self.signs < 0)])
+        return np.asarray(sides.any(axis=1).all(axis=0))
 
     def part(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> _Problems:
         """Some of the problems."""
