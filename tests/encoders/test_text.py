@@ -11,7 +11,7 @@ from torch import Tensor
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.features import TextFeatures
-from crossray.encoders.text import TextEncoder, TextEncoderConfig, word_items
+from crossray.encoders.text import TextEncoder, TextEncoderConfig, length_groups, word_items
 from crossray.errors import ConfigError
 
 from ..small_model import TEXT, small_tokenizer
@@ -228,3 +228,27 @@ def test_class_attention_is_what_the_last_layer_computes() -> None:
     for row, column in ((0, 0), (0, 5), (1, 1)):
         torch.testing.assert_close(found[row, column], by_token[row][items[row] == column].sum())
     torch.testing.assert_close(found.sum(dim=1), torch.ones(3))
+
+
+def test_reports_of_similar_length_go_through_together_and_come_back_in_order() -> None:
+    tokenizer = small_tokenizer()
+    batch = tokenizer.collate(tokenizer.encode(reports_of_many_lengths()))
+    model = encoder(last_layers=2, class_attention=True).eval()
+    model.keeps_padding_states = True
+    whole = model(batch)
+    model.keeps_padding_states = False
+    groups = length_groups(batch)
+    assert [len(rows) for rows, _ in groups] == [4, 4, 1]
+    assert groups[0][1].input_ids.shape[1] < groups[-1][1].input_ids.shape[1] == batch.input_ids.shape[1]
+    assert torch.equal(torch.cat([rows for rows, _ in groups]).sort().values, torch.arange(9))
+    grouped = model(batch)
+    for name in ("report", "words", "word_mask", "sentences", "sentence_mask", "special_mask", "word_attention"):
+        torch.testing.assert_close(getattr(grouped, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+    real = batch.attention_mask.unsqueeze(2)
+    torch.testing.assert_close(grouped.tokens * real, whole.tokens * real, atol=1e-5, rtol=1e-5)
+
+
+def reports_of_many_lengths() -> list[str]:
+    """Nine, the longest first and one of them empty."""
+    words = ["left", "lung", "clear", "heart", "large", "effusion", "small", "right", "edema", "no", "pleural"]
+    return [" ".join(words[: length % 12]) for length in (11, 2, 7, 0, 1, 5, 4, 9, 3)]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from crossray.alignment.masked import (
     count_by_index,
@@ -25,6 +26,8 @@ from crossray.settings import Settings
 
 ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
 SentencePooling = Literal["mean", "max"]
+
+_REPORTS_OF_SIMILAR_LENGTH = 4
 
 
 class TextEncoderConfig(Settings):
@@ -82,7 +85,8 @@ class TextEncoderConfig(Settings):
 class TextEncoder(nn.Module):
     """Tokenised reports to :class:`TextFeatures`.
 
-    Words and sentences have as many slots as the batch has tokens, so that pieces of a batch fit together.
+    Words and sentences have as many slots as the batch has tokens, so that pieces of a batch fit together. On a CPU
+    reports of similar length go through the model together, each group padded to its own longest only.
 
     Args:
         config: see :class:`TextEncoderConfig`.
@@ -92,6 +96,7 @@ class TextEncoder(nn.Module):
     Attributes:
         config: the configuration with its architecture filled in.
         channels: width of all vectors.
+        keeps_padding_states: what the model makes of padding is wanted too (a published defect reads it).
 
     Raises:
         ConfigError: the model, its weights or a layer does not exist, or does not fit the tokenizer.
@@ -101,6 +106,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.bert, self.config = create_bert(config, vocabulary_size, initial_weights=initial_weights)
         self.channels: int = self.bert.config.hidden_size
+        self.keeps_padding_states = False
         if config.freeze_embeddings:
             self.bert.embeddings.requires_grad_(False)
         for layer in self.bert.encoder.layer[: config.frozen_layers]:
@@ -128,6 +134,17 @@ class TextEncoder(nn.Module):
         )
 
     def _token_vectors(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
+        if tokens.input_ids.device.type != "cpu" or self.keeps_padding_states:
+            return self._run(tokens)
+        pieces = [(rows, self._run(piece)) for rows, piece in length_groups(tokens)]
+        order = torch.cat([rows for rows, _ in pieces]).argsort()
+        slots = tokens.input_ids.shape[1]
+        vectors = torch.cat([F.pad(own, (0, 0, 0, slots - own.shape[1])) for _, (own, _) in pieces])[order]
+        attentions = [F.pad(own, (0, slots - own.shape[1])) for _, (_, own) in pieces if own is not None]
+        return vectors, torch.cat(attentions)[order] if attentions else None
+
+    def _run(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
+        """Vectors ``[B, L, C]`` of the tokens and, where asked for, what [CLS] attends to, ``[B, L]``."""
         several = self.config.last_layers > 1
         attends = self.config.class_attention
         output: Any = self.bert(
@@ -175,6 +192,17 @@ class TextEncoder(nn.Module):
                 # The published mean runs over all 97 slots, padding included as zeros; words are sums of their pieces,
                 # so the sum over items is the sum over tokens. A constant keeps it free of the batch's own length.
                 return vectors.masked_fill(~mask.unsqueeze(2), 0.0).sum(dim=1) / self.config.max_tokens
+
+
+def length_groups(tokens: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
+    """The reports by length, a few at a time, without the padding that a group does not need; and their rows."""
+    lengths = tokens.attention_mask.sum(dim=1)
+    groups = []
+    for rows in lengths.argsort(stable=True).split(_REPORTS_OF_SIMILAR_LENGTH):
+        longest = int(lengths[rows].max())
+        own = {name: values[rows, :longest] for name, values in vars(tokens).items()}
+        groups.append((rows, TokenBatch(**own)))
+    return groups
 
 
 def word_items(tokens: TokenBatch) -> tuple[Tensor, Tensor]:

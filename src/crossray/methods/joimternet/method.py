@@ -88,6 +88,7 @@ class JoImTeRNet(Method):
         self.config = config
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
+        text_encoder.keeps_padding_states = config.legacy_triplet_length
         channels, width = text_encoder.channels, config.embed_dim
         self.global_projection = nn.Linear(image_encoder.pooled_channels, width)
         self.region_projection = nn.Linear(image_encoder.local_channels, width, bias=False)
