@@ -43,7 +43,7 @@ def auroc(scores: FloatArray, labels: FloatArray, weights: FloatArray | None = N
     negative_at = np.add.reduceat(negative, starts, axis=1)
     negative_below = np.cumsum(negative_at, axis=1) - negative_at
     concordant = (positive_at * (negative_below + 0.5 * negative_at)).sum(axis=1)
-    return _divide(concordant, positive_at.sum(axis=1) * negative_at.sum(axis=1))
+    return quotient(concordant, positive_at.sum(axis=1) * negative_at.sum(axis=1))
 
 
 def average_precision(scores: FloatArray, labels: FloatArray, weights: FloatArray | None = None) -> FloatArray:
@@ -61,7 +61,7 @@ def average_precision(scores: FloatArray, labels: FloatArray, weights: FloatArra
     true_positive = np.cumsum(positive_at, axis=1)
     called = true_positive + np.cumsum(negative_at, axis=1)
     precision = np.divide(true_positive, called, out=np.zeros_like(called), where=called > 0)
-    value = _divide((positive_at * precision).sum(axis=1), true_positive[:, -1])
+    value = quotient((positive_at * precision).sum(axis=1), true_positive[:, -1])
     return np.where(negative_at.sum(axis=1) > 0, value, np.nan)
 
 
@@ -91,12 +91,12 @@ def macro_mean(values: FloatArray, names: Sequence[str] = ()) -> FloatArray:
             warnings.warn(text, UndefinedMetricWarning, stacklevel=2)
     counted = (~undefined).sum(axis=-1)
     total = np.where(undefined, 0.0, values).sum(axis=-1)
-    return _divide(np.atleast_1d(total), np.atleast_1d(counted).astype(np.float64)).reshape(total.shape)
+    return quotient(np.atleast_1d(total), np.atleast_1d(counted).astype(np.float64)).reshape(total.shape)
 
 
 def weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
     """Mean of ``values [n]`` under each draw's weights ``[draws, n]`` → ``[draws]``."""
-    return _divide(weights @ values, weights.sum(axis=1))
+    return quotient(weights @ values, weights.sum(axis=1))
 
 
 def weighted_median(values: FloatArray, weights: FloatArray) -> FloatArray:
@@ -138,8 +138,8 @@ def _tie_starts(ordered: FloatArray) -> NDArray[np.intp]:
     return np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
 
 
-def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Quotient with NaN where the denominator is zero."""
+def quotient(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Quotient of arrays of one shape, NaN where the denominator is zero."""
     result: FloatArray = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)
     return result
