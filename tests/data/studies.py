@@ -81,6 +81,7 @@ def make_study(number: int, views: Sequence[View] = ("frontal",), seconds: float
         report=parse_report(text),
         labels={"Cardiomegaly": float(number % 4 == 0), "Edema": float("nan") if number % 3 else 0.0},
         phrase_regions=(phrase,) if phrase else (),
+        attributes={"view_position": "PA", "age": str(40 + number)} if number % 2 else {},
     )
 
 
@@ -92,6 +93,7 @@ class MemorySource:
     version: str = "1"
     name: str = "memory"
     label_names: tuple[str, ...] = field(default=("Cardiomegaly", "Edema"))
+    has_reports: bool = True
 
     def studies(self) -> Iterator[Study | Rejected | Remark]:
         return iter(self.items)

@@ -12,8 +12,11 @@ from PIL import Image
 from crossray.data.geometry import prepare_film
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
+from crossray.data.store_manifest import FileEntry, content_hash, read_manifest
 from crossray.data.study import Study
+from crossray.data.verify import verify_store
 from crossray.errors import DataError, StoreError
+from crossray.files import sha256_of, write_json
 from tests.data.studies import MemorySource, make_store, make_study, studies
 
 
@@ -35,6 +38,7 @@ def test_every_study_comes_back_as_it_went_in(store: Store) -> None:
         assert store.patient_ids[index] == study.patient_id
         assert store.report(index) == study.report
         assert store.phrase_regions(index) == study.phrase_regions
+        assert store.attributes(index) == dict(study.attributes)
         np.testing.assert_array_equal(store.labels[index], [study.labels["Cardiomegaly"], study.labels["Edema"]])
         (row,) = store.films_of(index)
         film = store.film(row)
@@ -109,6 +113,23 @@ def test_a_source_without_labels_makes_a_matrix_without_columns(tmp_path: Path) 
     assert Store.open(tmp_path / "s").labels.shape == (3, 0)
 
 
+def test_a_store_of_version_1_is_read_without_attributes(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s", studies(3)).path
+    table = path / "studies-00000.arrow"
+    old = pa.ipc.open_stream(table.read_bytes()).read_all().drop_columns(["attributes"])
+    with pa.ipc.new_stream(table, old.schema) as writer:
+        writer.write_table(old)
+    manifest = read_manifest(path)
+    entry = FileEntry(bytes=table.stat().st_size, sha256=sha256_of(table))
+    files = {**manifest.files, table.name: entry}
+    changed = {"format_version": 1, "files": files, "hash": content_hash(manifest.label_names, 16, files)}
+    write_json(path / "manifest.json", manifest.model_copy(update=changed).model_dump(mode="json"))
+    store = Store.open(path)
+    assert [store.attributes(index) for index in range(3)] == [{}, {}, {}]
+    assert store.report(2) == make_study(2).report
+    assert verify_store(path).files == len(files)
+
+
 def test_a_missing_store_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="crossray data prepare"):
         Store.open(tmp_path / "nothing")
@@ -122,7 +143,7 @@ def test_a_folder_without_manifest_is_called_half_written(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"format_version": 1', '"format_version": 7', "format version 7"),
+        ('"format_version": 2', '"format_version": 7', "format version 7"),
         ('"crossray-store"', '"crossray-run"', "not the manifest of a store"),
         ('"prepared_size": 16', '"prepared_size": 17', "altered"),
         ('"prepared_size": 16', '"prepared_sice": 16', "altered"),

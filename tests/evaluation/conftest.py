@@ -43,6 +43,7 @@ class DrawnSource:
 
     name = "drawn"
     label_names = ("No Finding", "Pleural Effusion", "Fracture")
+    has_reports = True
 
     def studies(self) -> Iterator[Study]:
         for number in range(STUDIES):

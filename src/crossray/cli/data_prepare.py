@@ -9,7 +9,7 @@ import typer
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="iu_xray, folder or phantom.")],
+    source: Annotated[str, typer.Argument(help="iu_xray, folder, phantom, or a public set (docs/data-sets.md).")],
     root: Annotated[Path | None, typer.Argument(help="The source's folder, or its manifest file.")] = None,
     out: Annotated[Path, typer.Option(help="The store to make: a folder.")] = Path("store"),
     size: Annotated[int, typer.Option(help="Side of the prepared square, in pixels.")] = 256,

@@ -15,6 +15,7 @@ from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
 from crossray.cli.data_split import split
 from crossray.cli.data_template import template
+from crossray.cli.data_twin import twin
 from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
@@ -65,6 +66,7 @@ data_app.command("prepare")(prepare)
 data_app.command("describe")(describe)
 data_app.command("verify")(verify)
 data_app.command("split")(split)
+data_app.command("twin")(twin)
 
 
 def main() -> None:

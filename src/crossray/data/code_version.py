@@ -25,6 +25,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "randomness.py",
         "report_export.py",
         "iu_protocols.py",
+        "lovt_lists.py",
         "split_files.py",
         "split_report.py",
         "split_table.py",
@@ -33,6 +34,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "stratify.py",
         "template.py",
         "tokens.py",
+        "twins",
         "verify.py",
         "protocols",
     }

@@ -62,7 +62,7 @@ class FilmPixels:
         start = read_start(self.path)
         if start.startswith((_PNG, _JPEG)):
             _check_depth(start, self.path)
-            return _grey_film(_open_picture(self.path), self.path)
+            return _grey_film(open_picture(self.path), self.path)
         if looks_like_dicom(start):
             return read_dicom(self.path, self.display)
         raise _unknown_format(start, self.path)
@@ -83,7 +83,7 @@ class FileMask:
         start = read_start(self.path)
         if not start.startswith((_PNG, _JPEG)):
             raise _unknown_format(start, self.path)
-        values = np.asarray(_open_picture(self.path).convert("L"))
+        values = np.asarray(open_picture(self.path).convert("L"))
         found = np.unique(values)
         if found[-1] == 1:
             return values * np.uint8(255)
@@ -97,13 +97,17 @@ class FileMask:
         return values.copy()
 
 
-def _open_picture(path: Path) -> Image.Image:
-    """The picture, wholly decoded and upright; its size is checked before decoding."""
+def open_picture(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Image.Image:
+    """The picture in a file, wholly decoded and upright; its size is checked before decoding.
+
+    Raises:
+        StudyError: missing, in none of the formats, too large, damaged or cut short.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as picture:
+            with Image.open(path, formats=formats) as picture:
                 check_film_size(picture.height, picture.width, path)
                 picture.load()
                 return ImageOps.exif_transpose(picture)

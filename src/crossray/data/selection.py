@@ -30,9 +30,10 @@ class Selection:
 def select_studies(source: Source, views: Sequence[View]) -> Selection:
     """Go through a source once and keep the studies with a report and a film of the wanted views.
 
-    Rules, in order: whatever the source itself refuses; for studies ``duplicate_study_id``, ``empty_report``,
-    ``no_findings_or_impression``, ``no_film``, ``view_unknown``, ``no_film_of_wanted_view``; for films
-    ``view_not_wanted`` and ``of_a_study_left_out``. Films of a view that was not asked for are counted, not listed.
+    Rules, in order: whatever the source itself refuses; for studies ``duplicate_study_id``, where the source has
+    reports ``empty_report`` and ``no_findings_or_impression``, ``no_film``, ``view_unknown``,
+    ``no_film_of_wanted_view``; for films ``view_not_wanted`` and ``of_a_study_left_out``. Films of a view that was not
+    asked for are counted, not listed.
     """
     selection = Selection()
     seen: set[str] = set()
@@ -40,7 +41,7 @@ def select_studies(source: Source, views: Sequence[View]) -> Selection:
         if isinstance(item, Study):
             selection.studies_in += 1
             selection.films_in += len(item.films)
-            _take(item, views, seen, selection)
+            _take(item, views, seen, source.has_reports, selection)
             continue
         selection.events.append(item)
         if isinstance(item, Rejected):
@@ -49,8 +50,8 @@ def select_studies(source: Source, views: Sequence[View]) -> Selection:
     return selection
 
 
-def _take(study: Study, views: Sequence[View], seen: set[str], selection: Selection) -> None:
-    problem = _problem(study, views, seen)
+def _take(study: Study, views: Sequence[View], seen: set[str], has_reports: bool, selection: Selection) -> None:
+    problem = _problem(study, views, seen, has_reports)
     seen.add(study.study_id)
     if problem is not None:
         selection.events.append(problem)
@@ -61,14 +62,11 @@ def _take(study: Study, views: Sequence[View], seen: set[str], selection: Select
     selection.studies.append(replace(study, films=kept))
 
 
-def _problem(study: Study, views: Sequence[View], seen: set[str]) -> Rejected | None:
+def _problem(study: Study, views: Sequence[View], seen: set[str], has_reports: bool) -> Rejected | None:
     if study.study_id in seen:
         return Rejected(study.study_id, "duplicate_study_id", "a study of this id came before; the first one is kept.")
-    if not select_text(study.report, _ANY_SECTION).text:
-        return Rejected(study.study_id, "empty_report", "the report holds no words (de-identification marks apart).")
-    if not select_text(study.report, _DESCRIPTION).text:
-        reason = "the report has neither findings nor impression, nor text outside of headings."
-        return Rejected(study.study_id, "no_findings_or_impression", reason)
+    if has_reports and (problem := _problem_of_report(study)) is not None:
+        return problem
     if any(film.view in views for film in study.films):
         return None
     found = Counter(film.view for film in study.films)
@@ -80,3 +78,12 @@ def _problem(study: Study, views: Sequence[View], seen: set[str]) -> Rejected | 
     listed = ", ".join(f"{count} {view}" for view, count in found.items())
     reason = f"it has {listed}; wanted: {', '.join(views)}."
     return Rejected(study.study_id, "no_film_of_wanted_view", reason)
+
+
+def _problem_of_report(study: Study) -> Rejected | None:
+    if not select_text(study.report, _ANY_SECTION).text:
+        return Rejected(study.study_id, "empty_report", "the report holds no words (de-identification marks apart).")
+    if not select_text(study.report, _DESCRIPTION).text:
+        reason = "the report has neither findings nor impression, nor text outside of headings."
+        return Rejected(study.study_id, "no_findings_or_impression", reason)
+    return None

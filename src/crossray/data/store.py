@@ -18,10 +18,13 @@ from crossray.data.store_schema import (
     FILM_SCHEMA,
     GEOMETRY_FIELDS,
     STUDY_SCHEMA,
+    attributes_of,
     boxes_of,
     mask_from_png,
     phrase_regions_of,
     report_of,
+    study_schema,
+    with_every_column,
 )
 from crossray.data.study import Box, PhraseRegion, Report, View
 from crossray.errors import DataError, StoreError
@@ -78,9 +81,11 @@ class Store:
         """
         folder = Path(path)
         manifest = read_manifest(folder)
-        studies, films = [], []
+        studies: list[pa.RecordBatch] = []
+        films: list[list[pa.RecordBatch]] = []
         for shard in range(manifest.shards):
-            studies.extend(_read_table(folder, study_table_name(shard), STUDY_SCHEMA, manifest))
+            batches = _read_table(folder, study_table_name(shard), study_schema(manifest.format_version), manifest)
+            studies.extend(with_every_column(batch) for batch in batches)
             films.append(_read_table(folder, film_table_name(shard), FILM_SCHEMA, manifest))
         return cls(folder, manifest, studies, films)
 
@@ -132,6 +137,10 @@ class Store:
     def phrase_regions(self, index: int) -> tuple[PhraseRegion, ...]:
         """Phrases of the report and where on a film they lie, where the source knows it."""
         return phrase_regions_of(self._study_cells(index, ("phrase_regions",)))
+
+    def attributes(self, index: int) -> dict[str, str]:
+        """What the publisher tells of a study besides (sex, age, view position...), see ``Study.attributes``."""
+        return attributes_of(self._study_cells(index, ("attributes",)))
 
     def films_of(self, index: int, views: Sequence[View] = ("frontal",)) -> list[int]:
         """Film rows of a study in the source's order, of the given views."""

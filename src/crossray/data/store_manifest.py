@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from crossray.data.store_schema import FORMAT_VERSION
+from crossray.data.store_schema import FORMAT_VERSION, READABLE_VERSIONS
 from crossray.errors import ConfigError, StoreError
 from crossray.files import sha256_of_json
 from crossray.settings import Settings, build_settings
@@ -101,9 +101,9 @@ def _checked(content: Any, path: Path) -> StoreManifest:
     if not isinstance(content, Mapping) or content.get("kind") != "crossray-store":
         raise StoreError("is not the manifest of a store.", file=path, remedy="Give the folder of a prepared store.")
     version = content.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in READABLE_VERSIONS:
         raise StoreError(
-            f"the store has format version {version}, this crossray reads version {FORMAT_VERSION}.",
+            f"the store has format version {version}, this crossray reads {' and '.join(map(str, READABLE_VERSIONS))}.",
             file=path,
             field="format_version",
             remedy=f"{PREPARE_AGAIN} Or install the crossray that wrote it.",

@@ -21,13 +21,18 @@ from PIL import Image
 from crossray.data.geometry import FilmGeometry
 from crossray.data.study import Box, PhraseRegion, Report, Section, SectionName, Sentence, Span, Study, View
 
-#: Raise when a table's columns or their meaning change: older stores are then refused with what to do.
-FORMAT_VERSION = 1
+#: Raise when a table's columns or their meaning change. Version 2 added the studies' attributes.
+FORMAT_VERSION = 2
+
+#: Stores of these versions are opened, others are refused with what to do. In version 1 no study has attributes; runs
+#: are tied to the hash of their store, so a version that can still be read must be.
+READABLE_VERSIONS = (1, 2)
 
 GEOMETRY_FIELDS = ("original_height", "original_width", "file_height", "file_width", "prepared_size")
 
 _BOX = pa.struct([("label", pa.string()), *((edge, pa.float64()) for edge in ("x_min", "y_min", "x_max", "y_max"))])
 _SPAN_WITH_SECTION = pa.struct([("section", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
+_ATTRIBUTES = pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))
 _PHRASE = pa.struct(
     [
         ("film_id", pa.string()),
@@ -47,6 +52,7 @@ STUDY_SCHEMA = pa.schema(
         ("sentences", pa.list_(_SPAN_WITH_SECTION)),
         ("labels", pa.list_(pa.float32())),
         ("phrase_regions", pa.list_(_PHRASE)),
+        ("attributes", _ATTRIBUTES),  # sorted by name
     ]
 )
 
@@ -76,6 +82,20 @@ class FilmPixelsAndTruth:
     masks: Mapping[str, NDArray[np.uint8]]
 
 
+def study_schema(format_version: int) -> pa.Schema:
+    """Columns of the studies table as a version of the format wrote them."""
+    if format_version == 1:
+        return STUDY_SCHEMA.remove(STUDY_SCHEMA.get_field_index("attributes"))
+    return STUDY_SCHEMA
+
+
+def with_every_column(studies: pa.RecordBatch) -> pa.RecordBatch:
+    """A studies table of any readable version with the columns of :data:`STUDY_SCHEMA`; new ones are null."""
+    missing = [field.name for field in STUDY_SCHEMA if field.name not in studies.schema.names]
+    nulls = [pa.nulls(len(studies), STUDY_SCHEMA.field(name).type) for name in missing]
+    return pa.RecordBatch.from_arrays([*studies.columns, *nulls], schema=STUDY_SCHEMA)
+
+
 def study_row(study: Study, labels: list[float]) -> dict[str, Any]:
     """A study as a row of :data:`STUDY_SCHEMA`."""
     report = study.report
@@ -96,6 +116,7 @@ def study_row(study: Study, labels: list[float]) -> dict[str, Any]:
             }
             for phrase in study.phrase_regions
         ],
+        "attributes": [{"name": name, "value": value} for name, value in sorted(study.attributes.items())],
     }
 
 
@@ -128,6 +149,11 @@ def phrase_regions_of(row: Mapping[str, Any]) -> tuple[PhraseRegion, ...]:
         PhraseRegion(p["film_id"], p["label"], Span(p["start"], p["end"]), boxes_of(p["boxes"]))
         for p in row["phrase_regions"]
     )
+
+
+def attributes_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes of a studies row."""
+    return {cell["name"]: cell["value"] for cell in row["attributes"] or ()}
 
 
 def boxes_of(rows: list[Mapping[str, Any]]) -> tuple[Box, ...]:

@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 View = Literal["frontal", "lateral", "unknown"]
+
+ATTRIBUTES: Mapping[str, str] = MappingProxyType(
+    {
+        "sex": "F or M",
+        "age": "age in years, a number in text",
+        "view_position": "position of the frontal film as the publisher writes it: AP, PA, ...",
+        "publisher_split": "train, validate or test, as the publisher divides the set",
+        "scanner": "make or model of the device",
+    }
+)
+"""Names of study attributes that sources share, and what each holds; a source may give others beside them."""
 
 SectionName = Literal["indication", "technique", "comparison", "findings", "impression", "other"]
 
@@ -123,6 +135,9 @@ class Study:
 
     ``patient_id`` is ``None`` where patients are unknown (splits then go by study). ``labels`` maps a
     class name to 1.0 (present), 0.0 (absent) or NaN (unknown or uncertain).
+
+    ``attributes`` hold what else the publisher tells, as text, under the names of :data:`ATTRIBUTES` where these fit;
+    an attribute that is not known is left out.
     """
 
     study_id: str
@@ -131,3 +146,4 @@ class Study:
     report: Report
     labels: Mapping[str, float] = field(default_factory=dict)
     phrase_regions: tuple[PhraseRegion, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)

@@ -49,6 +49,11 @@ class Source(Protocol):
         """Names of the labels that every study carries, in a fixed order."""
         ...
 
+    @property
+    def has_reports(self) -> bool:
+        """Whether the set has reports: a study without one is then left out; where there are none it is kept."""
+        ...
+
     def studies(self) -> Iterator[Study | Rejected | Remark]:
         """Every study of the source exactly once, used or rejected, in a fixed order. Reads no pixels.
 

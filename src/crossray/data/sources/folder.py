@@ -45,6 +45,7 @@ class FolderSource:
     """
 
     name = "folder"
+    has_reports = True
 
     def __init__(self, root: Path, config: FolderConfig | None = None) -> None:
         self.manifest = _find_manifest(root)

@@ -33,6 +33,7 @@ class IuXraySource:
     """
 
     name = "iu_xray"
+    has_reports = True
 
     def __init__(self, root: Path) -> None:
         self.root = root

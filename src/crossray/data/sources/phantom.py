@@ -28,6 +28,8 @@ class PhantomConfig(Settings):
 class PhantomSource:
     """Procedural studies, the same for the same config; every film is frontal, nothing is rejected."""
 
+    has_reports = True
+
     def __init__(self, config: PhantomConfig) -> None:
         self.config = config
 

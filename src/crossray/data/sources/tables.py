@@ -14,7 +14,7 @@ from crossray.errors import CrossRayError, DataError
 
 _DELIMITERS = ",;\t"
 # Reports of ten thousand words in one cell are long, but no reason to stop: csv's own limit is 131072 characters.
-_LONGEST_CELL = 10_000_000
+LONGEST_CELL = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _read_csv(path: Path) -> Table:
     text = text.lstrip("\r\n")
     header, _, _ = text.partition("\n")
     delimiter = max(_DELIMITERS, key=header.count)
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(LONGEST_CELL)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
