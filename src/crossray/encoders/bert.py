@@ -155,6 +155,13 @@ def _check_sizes(config: TextEncoderConfig) -> None:
     for name in ("last_layers", "frozen_layers"):
         if getattr(config, name) > layers:
             raise ConfigError(f"the model has {layers} layers.", field=f"text_encoder.{name}")
+    needed = max(config.last_layers, 2 if config.class_attention else 1)
+    learning = layers - config.frozen_layers
+    if config.remember_frozen and needed - 1 > learning:
+        raise ConfigError(
+            f"the last {needed} states are wanted, and of the layers that learn there are {learning}.",
+            field="text_encoder.remember_frozen",
+        )
     if positions is not None and config.max_tokens > positions:
         raise ConfigError(
             f"the model has {positions} positions, max_tokens is {config.max_tokens}.", field="text_encoder.max_tokens"

@@ -27,6 +27,29 @@ class ImageFeatures:
 
 
 @dataclass(frozen=True)
+class FeatureStage:
+    """One stage of a trunk: ``channels`` of its map, and the pixels along a side that one place of it stands for."""
+
+    channels: int
+    reduction: int
+
+
+@dataclass(frozen=True)
+class StageMaps:
+    """Maps of several stages of a trunk for B films.
+
+    Attributes:
+        pixels: ``[B, in_channels, height, width]`` what the trunk was given, enlarged and replicated as it asks for.
+        maps: ``[B, C, rows, columns]`` one a stage, in the order of the stages.
+        pooled: ``[B, C]`` one vector a film.
+    """
+
+    pixels: Tensor
+    maps: tuple[Tensor, ...]
+    pooled: Tensor
+
+
+@dataclass(frozen=True)
 class TextFeatures:
     """Features of B reports.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crossray.encoders.features import ImageFeatures
+from crossray.encoders.features import FeatureStage, ImageFeatures, StageMaps
 from crossray.encoders.image_weights import create_trunk
 from crossray.errors import ConfigError
 from crossray.settings import Settings
@@ -61,6 +61,7 @@ class ImageEncoder(nn.Module):
         pooled_channels: width of ``ImageFeatures.pooled``.
         local_channels: width of ``ImageFeatures.regions``.
         reduction: how many pixels along a side one place of the trunk's last map stands for.
+        stages: channels and reduction of each feature stage (ViT: of each block).
 
     Raises:
         ConfigError: the architecture, its weights, or a stage does not exist.
@@ -73,7 +74,7 @@ class ImageEncoder(nn.Module):
             config.name, config.pretrained if initial_weights else "none", config.in_channels, config.trunk_options
         )
         stages = _feature_stages(trunk)
-        self._stages = len(stages)
+        self.stages = tuple(FeatureStage(stage["num_chs"], stage["reduction"]) for stage in stages)
         self._local_stage = _stage_index(config.local_stage, len(stages), config.name)
         self.local_channels: int = stages[self._local_stage]["num_chs"]
         self.reduction: int = stages[-1]["reduction"]
@@ -98,7 +99,7 @@ class ImageEncoder(nn.Module):
         """
         trunk: Any = self.trunk
         with _watched_attention(trunk, watch=self.config.class_attention) as watched:
-            final, local = self._maps(pixels)
+            _, final, (local,) = self._maps(pixels, [self._local_stage])
         return ImageFeatures(
             pooled=trunk.forward_head(final, pre_logits=True),
             regions=local.flatten(2).transpose(1, 2),
@@ -113,7 +114,7 @@ class ImageEncoder(nn.Module):
         does. Through it a method without local terms can be asked where it sees something.
         """
         trunk: Any = self.trunk
-        final, local = self._maps(pixels, stage=-1)
+        _, final, (local,) = self._maps(pixels, [len(self.stages) - 1])
         rows, columns = local.shape[2:]
         if final.ndim == 4:
             alone = final.flatten(2).transpose(1, 2).reshape(-1, final.shape[1], 1, 1)
@@ -128,8 +129,14 @@ class ImageEncoder(nn.Module):
             grid=(rows, columns),
         )
 
-    def _maps(self, pixels: Tensor, stage: int | None = None) -> tuple[Tensor, Tensor]:
-        """The trunk's last map (tokens, of a ViT) and the map ``[B, C, rows, columns]`` of a stage."""
+    def stage_maps(self, pixels: Tensor, stages: Sequence[int]) -> StageMaps:
+        """The maps of several stages (ascending indices) and the pooled vector, in one run of the trunk."""
+        given, final, maps = self._maps(pixels, stages)
+        trunk: Any = self.trunk
+        return StageMaps(pixels=given, maps=tuple(maps), pooled=trunk.forward_head(final, pre_logits=True))
+
+    def _maps(self, pixels: Tensor, stages: Sequence[int]) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """What the trunk was given, its last map (tokens, of a ViT), and maps ``[B, C, rows, columns]`` of stages."""
         self._check(pixels)
         if self.config.resize_to is not None:
             side = self.config.resize_to
@@ -138,10 +145,8 @@ class ImageEncoder(nn.Module):
         trunk: Any = self.trunk
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # trunks without a final norm warn that it cannot be applied
-            final, stages = trunk.forward_intermediates(
-                pixels, indices=[self._local_stage if stage is None else self._stages + stage], norm=True
-            )
-        return final, stages[0]
+            final, maps = trunk.forward_intermediates(pixels, indices=list(stages), norm=True)
+        return pixels, final, maps
 
     def train(self, mode: bool = True) -> ImageEncoder:
         """Training mode, except for what is frozen: its batch statistics and dropout must not move."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +22,7 @@ from crossray.alignment.precision import full_precision, without_autocast
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import create_bert
 from crossray.encoders.features import TextFeatures
+from crossray.encoders.frozen_text import FrozenStates, through_layers
 from crossray.encoders.tokenizer import Truncation
 from crossray.settings import Settings
 
@@ -56,6 +58,8 @@ class TextEncoderConfig(Settings):
         class_attention: also return what [CLS] attends to (MGCA's word weights).
         freeze_embeddings: no gradient for the embeddings.
         frozen_layers: no gradient for the first so many layers.
+        remember_frozen: embeddings and frozen layers run without dropout, and what they make of a report is kept for
+            the next time it is read (``encoders.frozen_text``). Off, dropout stays on in them, as published.
     """
 
     pretrained: str = "none"
@@ -80,6 +84,13 @@ class TextEncoderConfig(Settings):
     class_attention: bool = False
     freeze_embeddings: bool = False
     frozen_layers: int = Field(default=0, ge=0)
+    remember_frozen: bool = False
+
+    @model_validator(mode="after")
+    def _only_what_is_frozen_is_remembered(self) -> TextEncoderConfig:
+        if self.remember_frozen and not (self.freeze_embeddings and self.frozen_layers):
+            raise ValueError("remember_frozen needs freeze_embeddings and frozen_layers of at least 1")
+        return self
 
 
 class TextEncoder(nn.Module):
@@ -111,6 +122,18 @@ class TextEncoder(nn.Module):
             self.bert.embeddings.requires_grad_(False)
         for layer in self.bert.encoder.layer[: config.frozen_layers]:
             layer.requires_grad_(False)
+        self._frozen_states = FrozenStates(self.bert, config.frozen_layers) if config.remember_frozen else None
+        if self._frozen_states is not None:
+            hook: Any = self.register_load_state_dict_post_hook
+            hook(_forget)
+
+    def train(self, mode: bool = True) -> TextEncoder:
+        """Training mode, except for what is remembered: dropout must not be in it."""
+        super().train(mode)
+        if self._frozen_states is not None:
+            for module in (self.bert.embeddings, *self.bert.encoder.layer[: self.config.frozen_layers]):
+                module.eval()
+        return self
 
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Run the model once; an empty report is [CLS] [SEP]."""
@@ -145,18 +168,27 @@ class TextEncoder(nn.Module):
 
     def _run(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
         """Vectors ``[B, L, C]`` of the tokens and, where asked for, what [CLS] attends to, ``[B, L]``."""
-        several = self.config.last_layers > 1
+        last = self.config.last_layers
+        states = self._states(tokens)
+        vectors = states[-1] if last == 1 else torch.stack(list(states[-last:])).sum(dim=0)
         attends = self.config.class_attention
+        attention = self._class_attention(states[-2], tokens.attention_mask) if attends else None
+        return full_precision(vectors), attention  # sums over pieces and tokens follow
+
+    def _states(self, tokens: TokenBatch) -> Sequence[Tensor]:
+        """Hidden states ``[B, L, C]``, the last layer's last; not all the earlier ones are there."""
+        if self._frozen_states is not None:
+            known = self._frozen_states.of(tokens)
+            learning = self.bert.encoder.layer[self.config.frozen_layers :]
+            return through_layers(known, tokens.attention_mask, learning)
+        several = self.config.last_layers > 1 or self.config.class_attention
         output: Any = self.bert(
             input_ids=tokens.input_ids,
             attention_mask=tokens.attention_mask.long(),
-            output_hidden_states=several or attends,
+            output_hidden_states=several,
         )
-        vectors: Tensor = output.last_hidden_state
-        if several:
-            vectors = torch.stack(output.hidden_states[-self.config.last_layers :]).sum(dim=0)
-        attention = self._class_attention(output.hidden_states[-2], tokens.attention_mask) if attends else None
-        return full_precision(vectors), attention  # sums over pieces and tokens follow
+        found: Sequence[Tensor] = output.hidden_states if several else (output.last_hidden_state,)
+        return found
 
     @torch.no_grad()
     def _class_attention(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -194,11 +226,17 @@ class TextEncoder(nn.Module):
                 return vectors.masked_fill(~mask.unsqueeze(2), 0.0).sum(dim=1) / self.config.max_tokens
 
 
+def _forget(encoder: TextEncoder, _: object) -> None:
+    """Other weights make other states."""
+    if encoder._frozen_states is not None:
+        encoder._frozen_states.forget()
+
+
 def length_groups(tokens: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
     """The reports by length, a few at a time, without the padding that a group does not need; and their rows."""
     lengths = tokens.attention_mask.sum(dim=1)
     groups = []
-    for rows in lengths.argsort(stable=True).split(_REPORTS_OF_SIMILAR_LENGTH):
+    for rows in torch.split(lengths.argsort(stable=True), _REPORTS_OF_SIMILAR_LENGTH):
         longest = int(lengths[rows].max())
         own = {name: values[rows, :longest] for name, values in vars(tokens).items()}
         groups.append((rows, TokenBatch(**own)))

@@ -1,0 +1,92 @@
+"""The part of a BERT that does not learn, and what it has made of each report: computed once, then looked up.
+
+Embeddings and first layers that are frozen and run without dropout give a report the same states at every step. With
+two of three layers frozen, that is most of what a text costs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crossray.data.batch import TokenBatch
+
+#: Tokens kept at most: at a width of 384 their states are 1.5 GB. Reports that come later are computed each time.
+TOKENS_KEPT = 1_000_000
+
+
+class FrozenStates:
+    """States ``[B, L, C]`` of reports after the embeddings and the first ``layers`` of a BERT; zeros on padding.
+
+    Args:
+        bert: of transformers, attending through SDPA. It is not owned: its weights stay those of its module.
+        layers: at least one.
+        most_tokens: bound on what is kept.
+    """
+
+    def __init__(self, bert: Any, layers: int, most_tokens: int = TOKENS_KEPT) -> None:
+        self._bert, self._layers, self._most_tokens = bert, layers, most_tokens
+        self.forget()
+
+    def forget(self) -> None:
+        """To be called when the weights change."""
+        self._first: dict[bytes, int] = {}  # report -> row of its first token in the table
+        self._table = torch.zeros(0, 0)
+        self._used = 0
+
+    def of(self, tokens: TokenBatch) -> Tensor:
+        """The states; reports that are not known yet go through the layers together."""
+        lengths = tokens.attention_mask.sum(dim=1)
+        ids = tokens.input_ids.cpu().numpy()
+        keys = [own[:length].tobytes() for own, length in zip(ids, lengths.tolist(), strict=True)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._first}
+        if self._used + int(lengths[list(new.values())].sum()) > self._most_tokens:
+            return self._compute(tokens.input_ids, tokens.attention_mask)
+        if new:
+            self._keep(tokens, new, lengths)
+        first = torch.from_numpy(np.array([self._first[key] for key in keys])).to(lengths.device)
+        place = torch.arange(tokens.input_ids.shape[1], device=lengths.device)
+        rows = (first.unsqueeze(1) + place).masked_fill(~tokens.attention_mask, 0)
+        return self._table[rows].masked_fill(~tokens.attention_mask.unsqueeze(2), 0.0)
+
+    def _keep(self, tokens: TokenBatch, new: dict[bytes, int], lengths: Tensor) -> None:
+        rows = list(new.values())
+        longest = int(lengths[rows].max())
+        mask = tokens.attention_mask[rows, :longest]
+        states = self._compute(tokens.input_ids[rows, :longest], mask)[mask]
+        ends = lengths[rows].cumsum(0).tolist()
+        self._first |= {
+            key: self._used + end - int(lengths[row]) for (key, row), end in zip(new.items(), ends, strict=True)
+        }
+        self._make_room(len(states), states)
+        self._table[self._used : self._used + len(states)] = states
+        self._used += len(states)
+
+    def _make_room(self, count: int, like: Tensor) -> None:
+        """Room for so many more rows; the table doubles, so that copying stays cheap."""
+        if self._used + count <= len(self._table):
+            return
+        larger = like.new_zeros(max(2 * len(self._table), self._used + count), like.shape[1])
+        if self._used:
+            larger[: self._used] = self._table[: self._used]
+        self._table = larger
+
+    @torch.no_grad()
+    def _compute(self, ids: Tensor, mask: Tensor) -> Tensor:
+        states = through_layers(self._bert.embeddings(input_ids=ids), mask, self._bert.encoder.layer[: self._layers])
+        return states[-1].float().masked_fill(~mask.unsqueeze(2), 0.0)
+
+
+def through_layers(states: Tensor, mask: Tensor, layers: Any) -> list[Tensor]:
+    """What each of some layers of a BERT makes of ``states [B, L, C]``, the states themselves first.
+
+    ``mask [B, L]`` bool, True = real; given to SDPA as it is.
+    """
+    found = [states]
+    for layer in layers:
+        output = layer(found[-1], attention_mask=mask[:, None, None, :])
+        found.append(output[0] if isinstance(output, tuple) else output)  # a tuple before transformers 5
+    return found
