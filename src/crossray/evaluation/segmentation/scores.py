@@ -97,7 +97,7 @@ def _every_image_once(counts: MaskCounts) -> FloatArray:
 
 def _image_dice(counts: MaskCounts) -> FloatArray:
     """``[n, K]`` Dice of each image; 0 where it has neither positive nor called pixels (callers say what it is)."""
-    twice = 2.0 * counts.true_positive
+    twice = 2 * counts.true_positive.astype(np.float64)
     found = quotient(twice, twice + counts.false_positive + counts.false_negative)
     return np.nan_to_num(found, nan=0.0)
 
