@@ -1,0 +1,1 @@
+"""Heads of the downstream tasks on any trunk: segmentation, detection and linear classification."""
