@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from crossray.data.sources.base import Source
+from crossray.data.sources.expected import PublishedOptions
 from crossray.errors import ConfigError
 from crossray.settings import Settings, build_settings
 
@@ -52,6 +53,12 @@ def _phantom(root: Path | None, options: Mapping[str, Any]) -> Source:
     return PhantomSource(build_settings(PhantomConfig, options))
 
 
+def _nih_cxr14(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.nih_cxr14 import NihCxr14Source
+
+    return NihCxr14Source(_required("nih_cxr14", root), build_settings(PublishedOptions, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -62,5 +69,6 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "iu_xray": _iu_xray,
     "folder": _folder,
     "phantom": _phantom,
+    "nih_cxr14": _nih_cxr14,
 }
 SOURCE_NAMES = tuple(_BUILDERS)
