@@ -1,0 +1,1 @@
+"""Classification by calls: counts at a threshold, operating points chosen on validation, one class of several."""
