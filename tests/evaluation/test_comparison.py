@@ -132,6 +132,21 @@ def test_an_entry_is_compared_by_what_it_has(sources: list[Source], tmp_path: Pa
     assert number(comparison, "first", R1).difference is None
 
 
+def test_each_entry_may_be_compared_to_the_one_that_it_varies(sources: list[Source], tmp_path: Path) -> None:
+    asked = ComparisonRequest(sources, tmp_path / "out", bases={"se_cond": "first", "image_only": "absent"})
+    comparison = compare(asked)
+    to_base, as_usual = (
+        number(made, "se_cond", R1).difference for made in (comparison, compare(ComparisonRequest(sources, tmp_path)))
+    )
+    assert to_base is not None
+    assert as_usual is not None
+    assert (to_base.estimate, to_base.low, to_base.high) == (as_usual.estimate, as_usual.low, as_usual.high)
+    assert number(comparison, "first", R1).difference is None
+    assert number(comparison, "image_only", PROBE).difference is None
+    assert number(comparison, "ridge", R1).difference is None
+    assert "difference to the entry that each varies" in (tmp_path / "out" / "table.md").read_text()
+
+
 def test_a_floor_may_be_the_reference_and_stands_there_once(sources: list[Source], tmp_path: Path) -> None:
     comparison = compare(ComparisonRequest(sources, tmp_path / "out", reference="ridge"))
     difference = number(comparison, "first", R1).difference

@@ -22,6 +22,7 @@ from crossray.grid.config import load_grid
 from crossray.grid.interrupts import Interrupts, StopAskedError
 from crossray.grid.lock import LOCK_FILE, GridLock
 from crossray.grid.plan import pieces_of
+from crossray.grid.results import bases_of
 from crossray.grid.run import GridOutcome, plan_lines, run_grid
 
 pytestmark = pytest.mark.filterwarnings("ignore::crossray.evaluation.metrics.UndefinedMetricWarning")
@@ -217,6 +218,11 @@ def test_an_entry_of_nothing_or_of_itself_is_refused(make_grid: Callable[..., Pa
 def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no entry 'clip'.*Entries are convirt, global_local"):
         plan_lines(load_grid(make_grid()), tmp_path, only="clip")
+
+
+def test_a_grid_says_what_its_entries_vary(make_grid: Callable[..., Path]) -> None:
+    entries = {"convirt": None, "colder": {"of": "convirt", "overrides": {"method.temperature": 0.05}}, "alone": None}
+    assert bases_of(load_grid(make_grid(entries=entries))) == {"colder": "convirt"}
 
 
 def test_some_seeds_and_some_entries_may_be_chosen(make_grid: Callable[..., Path], tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ def _resolved(name: str, entries: Mapping[str, EntryConfig], file: Path, seen: t
         raise ConfigError(f"is of '{own.of}', {problem}.", file=file, field=f"entries.{name}")
     other = _resolved(own.of, entries, file, (name, *seen))
     return EntryConfig(
+        of=own.of,
         recipe=own.recipe or other.recipe,
         overrides={**other.overrides, **own.overrides},
         tasks=other.tasks if own.tasks is None else own.tasks,

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from crossray.errors import DataError
 from crossray.evaluation.comparison.entries import Source, source_of
+from crossray.grid.config import Grid
 from crossray.grid.run import ENTRIES_FILE, entries_of
 
 
-def sources_of(written: Sequence[str]) -> list[Source]:
+def sources_of(written: Sequence[str], only: Sequence[str] | None = None) -> list[Source]:
     """What the words of ``crossray compare`` stand for: results folders, named or not, and folders of grids.
+
+    Args:
+        only: names of entries, in the order in which they are to stand; those without results are left out.
 
     Raises:
         DataError: a grid has no results yet.
@@ -20,7 +24,15 @@ def sources_of(written: Sequence[str]) -> list[Source]:
     for word in written:
         folder = Path(word)
         found += _of_grid(folder) if (folder / ENTRIES_FILE).is_file() else [source_of(word)]
-    return found
+    if only is None:
+        return found
+    return [source for name in only for source in found if source.name == name]
+
+
+def bases_of(grid: Grid) -> dict[str, str]:
+    """Entry → the entry that it is of, for each that is of another one of the grid."""
+    entries = grid.config.entries
+    return {name: entry.of for name, entry in entries.items() if entry.of in entries}
 
 
 def _of_grid(folder: Path) -> list[Source]:

@@ -13,6 +13,8 @@ from crossray.evaluation.comparison.entries import Entry, Evaluated
 from crossray.evaluation.intervals import Interval, percentile_interval
 from crossray.evaluation.metrics import FloatArray
 
+TO_BASES = "the entry that each varies"
+
 # Floors of two evaluations are one floor if they agree so closely: the same computation on the same films.
 _SAME = 1e-6
 
@@ -83,6 +85,19 @@ def compare_entries(
         )
     compared = [line if line is base else _with_differences(line, base, level) for line in lines]
     return Comparison(tuple(columns), (*compared, *_chance_line(entries, columns, level)), chosen)
+
+
+def compare_to_bases(
+    entries: Sequence[Entry], columns: Sequence[Column], level: float, bases: Mapping[str, str]
+) -> Comparison:
+    """As :func:`compare_entries`, but each entry's difference is to the entry that it varies (``bases``)."""
+    lines = {entry.name: _entry_line(entry, columns, level) for entry in entries}
+    compared = [
+        _with_differences(line, lines[bases[name]], level) if bases.get(name) in lines else line
+        for name, line in lines.items()
+    ]
+    others = (*_floor_lines(entries, columns, level), *_chance_line(entries, columns, level))
+    return Comparison(tuple(columns), (*compared, *others), TO_BASES)
 
 
 def _entry_line(entry: Entry, columns: Sequence[Column], level: float) -> Line:
