@@ -9,7 +9,7 @@ import pytest
 
 from crossray.evaluation.metrics import FloatArray, auroc
 from crossray.evaluation.prompts import ClassPrompts, PromptBank, load_prompts
-from crossray.evaluation.zero_shot import PromptScorer, ZeroShotConfig, zero_shot_scores
+from crossray.evaluation.zero_shot import PromptScorer, ZeroShotConfig, normalise_scores, zero_shot_scores
 
 BANK = PromptBank(
     id="toy",
@@ -98,3 +98,31 @@ def test_sampling_depends_on_its_seed_and_on_nothing_else() -> None:
     np.testing.assert_allclose(first[:, 1], second[:, 0], atol=1e-12)
     other = zero_shot_scores(_scorer(FILMS), bank, ["Atelectasis"], config.model_copy(update={"seed": 2}))
     assert not np.allclose(second, other)
+
+
+def test_check_9_standardising_leaves_the_auc_of_a_class_and_changes_which_is_called() -> None:
+    raw = zero_shot_scores(_scorer(FILMS), BANK, LABELS, ZeroShotConfig()) + np.array([0.0, 50.0])
+    standard = normalise_scores(raw, "zscore")
+    expected = (raw - raw.mean(axis=0)) / raw.std(axis=0)
+    np.testing.assert_allclose(standard, expected, atol=1e-12)
+    labels = (np.random.default_rng(2).random(20) < 0.5).astype(np.float64)
+    assert auroc(standard[:, 0], labels)[0] == auroc(raw[:, 0], labels)[0]
+    # A class whose scores are all higher is always called by raw scores, and like the other by standardised ones.
+    assert (raw.argmax(axis=1) == 1).all()
+    assert len(set(standard.argmax(axis=1).tolist())) == 2
+    np.testing.assert_array_equal(normalise_scores(raw, "none"), raw)
+
+
+def test_check_9_standardised_scores_depend_on_the_other_films() -> None:
+    config = ZeroShotConfig(normalisation="zscore")
+    whole = zero_shot_scores(_scorer(FILMS), BANK, LABELS, config)
+    half = zero_shot_scores(_scorer(FILMS[:10]), BANK, LABELS, config)
+    assert not np.allclose(whole[:10], half)
+    alone = zero_shot_scores(_scorer(FILMS[:1]), BANK, LABELS, config)
+    np.testing.assert_array_equal(alone, 0.0)
+
+
+def test_settings_that_normalise_nothing_read_as_those_of_finished_results() -> None:
+    assert "normalisation" not in ZeroShotConfig().model_dump(mode="json")
+    assert ZeroShotConfig(normalisation="zscore").model_dump()["normalisation"] == "zscore"
+    assert ZeroShotConfig.model_validate(ZeroShotConfig().model_dump()) == ZeroShotConfig()

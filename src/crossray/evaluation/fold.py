@@ -20,12 +20,11 @@ from crossray.evaluation.grounding_floors import GroundingFloors
 from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
 from crossray.evaluation.models import FloorModel, RunModel, floor_encoder
 from crossray.evaluation.phrases import KnownPhrases, known_phrases
-from crossray.evaluation.prompts import load_prompts
+from crossray.evaluation.prompts import CLASS_PROMPT, load_prompts
 from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run
 from crossray.evaluation.tasks import (
-    CLASS_PROMPT,
     finetune_task,
     probe_task,
     retrieval_task,
@@ -135,7 +134,7 @@ class FoldEvaluation:
     def zero_shot(self) -> dict[Evaluated, Arrays]:
         """Scores by the configured scorer and by its variants."""
         config = self.config.zero_shot
-        bank = load_prompts(config.bank).model_dump(mode="json")
+        bank = load_prompts(config.bank, seed=config.seed).model_dump(mode="json")
         depends = {"scorer": config.model_dump(mode="json"), "bank": bank, "class_prompt": CLASS_PROMPT}
         cell = self._of_scores(
             "zero-shot", depends, lambda: flatten(zero_shot_task(self.model, self.cohort, self.protocol.labels, config))

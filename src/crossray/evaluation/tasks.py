@@ -15,14 +15,12 @@ from crossray.evaluation.floors import PairSplit, RidgeConfig, ridge_retrieval
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.models import Films, FloorModel, RunModel
 from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
-from crossray.evaluation.prompts import load_prompts
+from crossray.evaluation.prompts import class_prompt, load_prompts
 from crossray.evaluation.retrieval import RankCounts, RetrievalRanks, fuse, retrieval_ranks
 from crossray.evaluation.rows import DIRECTIONS
 from crossray.evaluation.summary import FoldRanks, FoldScores
 from crossray.evaluation.zero_shot import ZeroShotConfig, zero_shot_scores
 
-#: One prompt a class, for methods that set classes against each other (`downstream_protocols` spec, section 3.2).
-CLASS_PROMPT = "{} is observed"
 CLASS_PROBABILITIES = "class probabilities"
 
 #: How many nearest reports of each film a retrieval cell keeps (for the report's pictures).
@@ -63,7 +61,7 @@ def zero_shot_task(model: RunModel, cohort: Cohort, labels: Sequence[str], confi
 
     A method that sets classes against each other has its published score besides (``CLASS_PROBABILITIES``).
     """
-    bank = load_prompts(config.bank)
+    bank = load_prompts(config.bank, seed=config.seed)
     covered = bank.covered(labels)
     known: dict[tuple[str, ...], tuple[FloatArray, FloatArray | None]] = {}
 
@@ -78,7 +76,7 @@ def zero_shot_task(model: RunModel, cohort: Cohort, labels: Sequence[str], confi
     for variant in zero_shot_variants(config, has_local=has_local):
         empty = np.zeros((len(cohort.test), 0))
         of_covered[variant.name] = zero_shot_scores(score, bank, covered, variant) if covered else empty
-    own = model.class_probabilities(cohort.test, [CLASS_PROMPT.format(label) for label in covered]) if covered else None
+    own = model.class_probabilities(cohort.test, [class_prompt(label) for label in covered]) if covered else None
     if own is not None:
         of_covered[CLASS_PROBABILITIES] = own
     columns = [labels.index(label) for label in covered]

@@ -1,86 +1,46 @@
-"""Prompt banks for zero-shot classification: sentences as data, checked when they are read."""
+"""Prompts for zero-shot classification: shipped banks, banks of one's own, and published ways to make them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
-import numpy as np
-from pydantic import Field, model_validator
-
 from crossray.errors import ConfigError
-from crossray.settings import Settings, build_settings, read_yaml
+from crossray.evaluation.prompts.bank import ClassPrompts, PromptBank, class_generator
+from crossray.evaluation.prompts.providers import CLASS_PROMPT, PROVIDERS, class_prompt
+from crossray.settings import build_settings, read_yaml
+
+__all__ = [
+    "CLASS_PROMPT",
+    "DEFAULT_BANK",
+    "ClassPrompts",
+    "PromptBank",
+    "class_generator",
+    "class_prompt",
+    "load_prompts",
+]
 
 DEFAULT_BANK = "chexpert-v1"
 
 
-class ClassPrompts(Settings):
-    """Sentences that state a finding, and sentences that deny it."""
+def load_prompts(bank: str | Path = DEFAULT_BANK, *, seed: int = 0) -> PromptBank:
+    """A bank shipped with CrossRay or a provider's (by name), or one's own YAML file (by path).
 
-    positive: tuple[str, ...] = Field(min_length=1)
-    negated: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _distinct(self) -> ClassPrompts:
-        sentences = [sentence.casefold().strip() for sentence in (*self.positive, *self.negated)]
-        if "" in sentences:
-            raise ValueError("an empty sentence is no prompt")
-        twice = sorted({sentence for sentence in sentences if sentences.count(sentence) > 1})
-        if twice:
-            raise ValueError(f"'{twice[0]}' stands there twice")
-        return self
-
-    def sample(self, count: int | None, generator: np.random.Generator) -> ClassPrompts:
-        """At most ``count`` sentences of each kind, drawn without replacement, in their order; ``None`` = all."""
-        if count is None:
-            return self
-        return ClassPrompts(
-            positive=_draw(self.positive, count, generator), negated=_draw(self.negated, count, generator)
-        )
-
-
-class PromptBank(Settings):
-    """Prompts for each class, under an id that results carry."""
-
-    id: str
-    classes: dict[str, ClassPrompts]
-
-    def covered(self, labels: Sequence[str]) -> list[str]:
-        """The labels that have prompts, in the order given."""
-        return [label for label in labels if label in self.classes]
-
-    def of(self, label: str) -> ClassPrompts:
-        """The prompts of one class.
-
-        Raises:
-            ConfigError: the bank has none for it.
-        """
-        if label not in self.classes:
-            raise ConfigError(
-                f"prompt bank '{self.id}' has no class '{label}'.", remedy="Add it to a bank of your own."
-            )
-        return self.classes[label]
-
-
-def load_prompts(bank: str | Path = DEFAULT_BANK) -> PromptBank:
-    """A bank shipped with CrossRay (by name) or one's own YAML file (by path).
+    Args:
+        bank: ``chexpert-v1``, ``prior_single``, ``gloria5``, ``all-combinations``, or a path.
+        seed: what a provider that draws draws by.
 
     Raises:
         ConfigError: there is no such bank, or it is not valid.
     """
+    if str(bank) in PROVIDERS:
+        return PROVIDERS[str(bank)](seed)
     path = Path(bank)
     if path.suffix in (".yaml", ".yml"):
         return build_settings(PromptBank, read_yaml(path), file=path)
-    shipped = files(__package__) / f"{bank}.yaml"
-    if not shipped.is_file():
-        raise ConfigError(
-            f"there is no prompt bank '{bank}'.", remedy=f"Use '{DEFAULT_BANK}' or the path of a YAML file."
-        )
+    shipped = files(__package__) / f"{DEFAULT_BANK}.yaml"
+    if str(bank) != DEFAULT_BANK:
+        names = ", ".join(f"'{name}'" for name in (DEFAULT_BANK, *PROVIDERS))
+        raise ConfigError(f"there is no prompt bank '{bank}'.", remedy=f"Use {names} or the path of a YAML file.")
     with as_file(shipped) as file:
         return build_settings(PromptBank, read_yaml(file), file=file.name)
-
-
-def _draw(sentences: tuple[str, ...], count: int, generator: np.random.Generator) -> tuple[str, ...]:
-    drawn = generator.permutation(len(sentences))[:count]
-    return tuple(sentences[i] for i in sorted(drawn.tolist()))
