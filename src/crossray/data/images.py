@@ -69,6 +69,24 @@ class FilmPixels:
 
 
 @dataclass(frozen=True)
+class PhotographPixels:
+    """A photograph of a film in a PNG or JPEG file: its colours come from light and screen, its luminance is read."""
+
+    path: Path
+
+    def read(self) -> NDArray[np.uint8]:
+        """Luminance, ``[height, width]`` uint8.
+
+        Raises:
+            StudyError: missing, damaged, in another format, or of more than ``LARGEST_FILM_PIXELS``.
+        """
+        start = read_start(self.path)
+        if not start.startswith((_PNG, _JPEG)):
+            raise _unknown_format(start, self.path)
+        return np.array(open_picture(self.path).convert("RGB").convert("L"))
+
+
+@dataclass(frozen=True)
 class FileMask:
     """A mask in a PNG or JPEG file: 255 inside, 127 ignore, 0 outside; or 0 and 1, or one bit a pixel."""
 

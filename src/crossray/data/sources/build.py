@@ -53,6 +53,18 @@ def _phantom(root: Path | None, options: Mapping[str, Any]) -> Source:
     return PhantomSource(build_settings(PhantomConfig, options))
 
 
+def _chexpert(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.chexpert import ChexpertOptions, ChexpertSource
+
+    return ChexpertSource(_required("chexpert", root), build_settings(ChexpertOptions, options))
+
+
+def _chexphoto(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.chexphoto import ChexphotoOptions, ChexphotoSource
+
+    return ChexphotoSource(_required("chexphoto", root), build_settings(ChexphotoOptions, options))
+
+
 def _nih_cxr14(root: Path | None, options: Mapping[str, Any]) -> Source:
     from crossray.data.sources.nih_cxr14 import NihCxr14Source
 
@@ -69,6 +81,8 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "iu_xray": _iu_xray,
     "folder": _folder,
     "phantom": _phantom,
+    "chexpert": _chexpert,
+    "chexphoto": _chexphoto,
     "nih_cxr14": _nih_cxr14,
 }
 SOURCE_NAMES = tuple(_BUILDERS)
