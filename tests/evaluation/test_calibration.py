@@ -146,3 +146,13 @@ def test_one_class_and_scores_that_are_no_probabilities_are_refused() -> None:
     for bad in (1.2, np.nan):
         with pytest.raises(ValueError, match="between 0 and 1"):
             brier(np.array([bad]), np.array([1.0]))
+
+
+def test_the_error_of_perfect_probabilities_is_above_0_and_that_of_its_draws_higher_still() -> None:
+    probabilities, labels = _films(n=200)
+    edges = bin_edges(probabilities)
+    estimate = expected_calibration_error(probabilities, labels, edges).item()
+    weights = bootstrap_weights([None] * 200, draws=200, seed=0)
+    draws = expected_calibration_error(probabilities, labels, edges, weights)
+    assert estimate > 0.03
+    assert draws.mean() > estimate + 0.01
