@@ -71,6 +71,24 @@ def _nih_cxr14(root: Path | None, options: Mapping[str, Any]) -> Source:
     return NihCxr14Source(_required("nih_cxr14", root), build_settings(PublishedOptions, options))
 
 
+def _rsna_pneumonia(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.rsna_pneumonia import RsnaPneumoniaSource
+
+    return RsnaPneumoniaSource(_required("rsna_pneumonia", root), build_settings(PublishedOptions, options))
+
+
+def _siim_acr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.siim_acr import SiimAcrOptions, SiimAcrSource
+
+    return SiimAcrSource(_required("siim_acr", root), build_settings(SiimAcrOptions, options))
+
+
+def _covid_rural(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.covid_rural import CovidRuralOptions, CovidRuralSource
+
+    return CovidRuralSource(_required("covid_rural", root), build_settings(CovidRuralOptions, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -84,5 +102,8 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "chexpert": _chexpert,
     "chexphoto": _chexphoto,
     "nih_cxr14": _nih_cxr14,
+    "rsna_pneumonia": _rsna_pneumonia,
+    "siim_acr": _siim_acr,
+    "covid_rural": _covid_rural,
 }
 SOURCE_NAMES = tuple(_BUILDERS)

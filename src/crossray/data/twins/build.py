@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from crossray.data.sources.expected import ExpectedCounts, TwinRecord, write_twin_record
-from crossray.data.twins import chexpert, chexphoto, nih_cxr14
+from crossray.data.twins import chexpert, chexphoto, covid_rural, nih_cxr14, rsna_pneumonia, siim_acr
 from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError
 from crossray.files import explained_disk_errors
@@ -17,6 +17,9 @@ _WRITERS: Mapping[str, TwinWriter] = {
     "chexpert": chexpert.write_twin,
     "chexphoto": chexphoto.write_twin,
     "nih_cxr14": nih_cxr14.write_twin,
+    "rsna_pneumonia": rsna_pneumonia.write_twin,
+    "siim_acr": siim_acr.write_twin,
+    "covid_rural": covid_rural.write_twin,
 }
 TWIN_NAMES = tuple(_WRITERS)
 
