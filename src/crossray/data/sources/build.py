@@ -89,6 +89,12 @@ def _covid_rural(root: Path | None, options: Mapping[str, Any]) -> Source:
     return CovidRuralSource(_required("covid_rural", root), build_settings(CovidRuralOptions, options))
 
 
+def _object_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.object_cxr import ObjectCxrOptions, ObjectCxrSource
+
+    return ObjectCxrSource(_required("object_cxr", root), build_settings(ObjectCxrOptions, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -105,5 +111,6 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "rsna_pneumonia": _rsna_pneumonia,
     "siim_acr": _siim_acr,
     "covid_rural": _covid_rural,
+    "object_cxr": _object_cxr,
 }
 SOURCE_NAMES = tuple(_BUILDERS)

@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from crossray.data.sources.expected import ExpectedCounts, TwinRecord, write_twin_record
-from crossray.data.twins import chexpert, chexphoto, covid_rural, nih_cxr14, rsna_pneumonia, siim_acr
+from crossray.data.twins import (
+    chexpert,
+    chexphoto,
+    covid_rural,
+    nih_cxr14,
+    object_cxr,
+    rsna_pneumonia,
+    siim_acr,
+)
 from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError
 from crossray.files import explained_disk_errors
@@ -20,6 +28,7 @@ _WRITERS: Mapping[str, TwinWriter] = {
     "rsna_pneumonia": rsna_pneumonia.write_twin,
     "siim_acr": siim_acr.write_twin,
     "covid_rural": covid_rural.write_twin,
+    "object_cxr": object_cxr.write_twin,
 }
 TWIN_NAMES = tuple(_WRITERS)
 
