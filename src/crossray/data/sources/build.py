@@ -95,6 +95,12 @@ def _object_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
     return ObjectCxrSource(_required("object_cxr", root), build_settings(ObjectCxrOptions, options))
 
 
+def _vindr_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.vindr_cxr import VindrCxrOptions, VindrCxrSource
+
+    return VindrCxrSource(_required("vindr_cxr", root), build_settings(VindrCxrOptions, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -112,5 +118,6 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "siim_acr": _siim_acr,
     "covid_rural": _covid_rural,
     "object_cxr": _object_cxr,
+    "vindr_cxr": _vindr_cxr,
 }
 SOURCE_NAMES = tuple(_BUILDERS)

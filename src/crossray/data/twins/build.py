@@ -14,6 +14,7 @@ from crossray.data.twins import (
     object_cxr,
     rsna_pneumonia,
     siim_acr,
+    vindr_cxr,
 )
 from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError
@@ -29,6 +30,7 @@ _WRITERS: Mapping[str, TwinWriter] = {
     "siim_acr": siim_acr.write_twin,
     "covid_rural": covid_rural.write_twin,
     "object_cxr": object_cxr.write_twin,
+    "vindr_cxr": vindr_cxr.write_twin,
 }
 TWIN_NAMES = tuple(_WRITERS)
 
