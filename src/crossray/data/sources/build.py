@@ -101,6 +101,12 @@ def _vindr_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
     return VindrCxrSource(_required("vindr_cxr", root), build_settings(VindrCxrOptions, options))
 
 
+def _ms_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.ms_cxr import MsCxrOptions, MsCxrSource
+
+    return MsCxrSource(_required("ms_cxr", root), build_settings(MsCxrOptions, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -119,5 +125,6 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "covid_rural": _covid_rural,
     "object_cxr": _object_cxr,
     "vindr_cxr": _vindr_cxr,
+    "ms_cxr": _ms_cxr,
 }
 SOURCE_NAMES = tuple(_BUILDERS)

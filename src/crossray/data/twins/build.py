@@ -10,6 +10,7 @@ from crossray.data.twins import (
     chexpert,
     chexphoto,
     covid_rural,
+    ms_cxr,
     nih_cxr14,
     object_cxr,
     rsna_pneumonia,
@@ -31,6 +32,7 @@ _WRITERS: Mapping[str, TwinWriter] = {
     "covid_rural": covid_rural.write_twin,
     "object_cxr": object_cxr.write_twin,
     "vindr_cxr": vindr_cxr.write_twin,
+    "ms_cxr": ms_cxr.write_twin,
 }
 TWIN_NAMES = tuple(_WRITERS)
 
