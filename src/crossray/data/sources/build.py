@@ -53,6 +53,12 @@ def _phantom(root: Path | None, options: Mapping[str, Any]) -> Source:
     return PhantomSource(build_settings(PhantomConfig, options))
 
 
+def _mimic_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.mimic_cxr import MimicCxrOptions, MimicCxrSource
+
+    return MimicCxrSource(_required("mimic_cxr", root), build_settings(MimicCxrOptions, options))
+
+
 def _chexpert(root: Path | None, options: Mapping[str, Any]) -> Source:
     from crossray.data.sources.chexpert import ChexpertOptions, ChexpertSource
 
@@ -117,6 +123,7 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "iu_xray": _iu_xray,
     "folder": _folder,
     "phantom": _phantom,
+    "mimic_cxr": _mimic_cxr,
     "chexpert": _chexpert,
     "chexphoto": _chexphoto,
     "nih_cxr14": _nih_cxr14,
