@@ -5,6 +5,8 @@ transformers takes seconds to import, and a recipe must be readable without it: 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +140,8 @@ def _pretrained_architecture(config: TextEncoderConfig) -> dict[str, Any]:
 def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:
     source = pretrained_source(pretrained)
     try:
-        return kind.from_pretrained(source, **options)
+        with _without_load_reports():
+            return kind.from_pretrained(source, **options)
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
@@ -146,6 +149,19 @@ def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:
             field=_FIELD,
             remedy="Without a network, give the folder of a downloaded BERT, 'minilm', or 'none'.",
         ) from error
+
+
+@contextmanager
+def _without_load_reports() -> Iterator[None]:
+    """transformers lists every layer that was left out on purpose, dozens of lines before a run's first own line."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_sizes(config: TextEncoderConfig) -> None:
