@@ -10,6 +10,7 @@ from crossray.data.twins import (
     chexpert,
     chexphoto,
     covid_rural,
+    mimic_cxr,
     ms_cxr,
     nih_cxr14,
     object_cxr,
@@ -24,6 +25,7 @@ from crossray.files import explained_disk_errors
 TwinWriter = Callable[[Path, TwinConfig], ExpectedCounts]
 
 _WRITERS: Mapping[str, TwinWriter] = {
+    "mimic_cxr": mimic_cxr.write_twin,
     "chexpert": chexpert.write_twin,
     "chexphoto": chexphoto.write_twin,
     "nih_cxr14": nih_cxr14.write_twin,
