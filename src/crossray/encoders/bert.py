@@ -5,6 +5,7 @@ transformers takes seconds to import, and a recipe must be readable without it: 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,14 +155,14 @@ def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:
 @contextmanager
 def _without_load_reports() -> Iterator[None]:
     """transformers lists every layer that was left out on purpose, dozens of lines before a run's first own line."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before)
 
 
 def _check_sizes(config: TextEncoderConfig) -> None:
