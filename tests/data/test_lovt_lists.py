@@ -65,6 +65,12 @@ def test_the_split_list_survives_being_written(boxed: Path, tmp_path: Path) -> N
     assert read_split(tmp_path / "split.json").hash == split.hash
 
 
+def test_a_folder_of_lists_is_taken_wherever_a_split_list_is_asked_for(boxed: Path, tmp_path: Path) -> None:
+    assert read_split(boxed) == lovt_split("boxed", boxed)
+    with pytest.raises(DataError, match=r"train\.csv, validation\.csv, test\.csv missing"):
+        read_split(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [

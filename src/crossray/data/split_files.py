@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.lovt_lists import lovt_split
 from crossray.data.sources.tables import read_table
 from crossray.data.splits import SIDES, Fold, Side, SplitList, natural_key
 from crossray.data.store import Store
@@ -83,9 +84,11 @@ def write_split(split: SplitList, path: Path) -> None:
 
 
 def read_split(where: Path | str) -> SplitList:
-    """A split list: the name of a shipped protocol, a JSON file, or a hand-given CSV.
+    """A split list: the name of a shipped protocol, a JSON file, a hand-given CSV, or a folder of LoVT's lists.
 
-    The CSV has the columns ``study_id, split`` (train, validation or val, test) and, for several folds, ``fold``.
+    The CSV has the columns ``study_id, split`` (train, validation or val, test) and, for several folds, ``fold``. A
+    folder holds ``train.csv``, ``validation.csv`` and ``test.csv`` as LoVT released them
+    (:func:`crossray.data.lovt_lists.lovt_split`), and gives the list its name.
 
     Raises:
         DataError: there is no such list, it was altered, or a study stands on two sides of a fold.
@@ -94,6 +97,8 @@ def read_split(where: Path | str) -> SplitList:
         resource = _PROTOCOLS / f"{where}.json"
         return _parse(resource.read_text(encoding="utf-8"), str(where))
     path = Path(where)
+    if path.is_dir():
+        return lovt_split(path.name, path)
     if not path.is_file():
         known = ", ".join(protocol_names())
         raise DataError("is neither a file nor a protocol of crossray.", file=path, remedy=f"Protocols are: {known}.")
