@@ -117,6 +117,15 @@ def test_films_and_reports_may_lie_elsewhere(copy: Path, tmp_path: Path) -> None
     assert all(text.startswith("FINDINGS: ") for text in texts)
 
 
+def test_reports_are_found_where_their_archive_unpacks_too(copy: Path, tmp_path: Path) -> None:
+    before = told(found_in(MsCxrSource(copy, TWIN)))
+    for report in list(copy.rglob("s*.txt")):
+        moved = tmp_path / "mimic-cxr-reports" / report.relative_to(copy)
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        report.rename(moved)
+    assert told(found_in(MsCxrSource(copy, MsCxrOptions(expected_counts="twin", reports=tmp_path)))) == before
+
+
 def test_the_json_of_the_publisher_tells_the_same_as_the_table(copy: Path) -> None:
     before = told(found_in(MsCxrSource(copy, TWIN)))
     with (copy / TABLE).open(newline="") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import pickle
 import shutil
 from pathlib import Path
@@ -18,8 +19,11 @@ from crossray.data.sources.base import Source
 from crossray.data.sources.build import build_source
 from crossray.data.store import Store
 from crossray.data.study import Study
+from crossray.data.twins.build import write_twin
+from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError
-from tests.data.twins import found_in, make_twin
+from crossray.files import sha256_of
+from tests.data.twins import found_in, make_twin, replace_in
 
 # Source -> (parts that are missing from an empty folder, a published count, the masks of every film)
 SETS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
@@ -37,6 +41,14 @@ SETS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
         (),
     ),
     "ms_cxr": (("MS_CXR_Local_Alignment_v*.csv or MS_CXR_Local_Alignment_v*.json",), "", ()),
+}
+# Source -> the table of which a row is broken, and how
+BROKEN = {
+    "rsna_pneumonia": ("stage_2_train_labels.csv", ".0,1\n", ".0,yes\n"),
+    "siim_acr": ("train-rle.csv", ", -1\n", ", 5\n"),
+    "object_cxr": ("train.csv", ".jpg,\n", ".jpg,0 1 2\n"),
+    "vindr_cxr": ("annotations/image_labels_train.csv", ",0,", ",maybe,"),
+    "ms_cxr": ("MS_CXR_Local_Alignment_v1.0.0.csv", "/s5", "/t5"),
 }
 EQUALISED = ("siim_acr", "covid_rural", "object_cxr")
 
@@ -111,6 +123,36 @@ def test_a_twin_becomes_a_store_with_every_study_box_and_mask(name: str, twins: 
         assert tuple(store.film(row).mask_names) == SETS[name][2]
         assert store.phrase_regions(index) == study.phrase_regions
         np.testing.assert_array_equal(store.labels[index], [study.labels[label] for label in source.label_names])
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_row_is_listed_and_counted_by_a_preparation(name: str, twins: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(twins / name, tmp_path / name))
+    table, old, new = BROKEN[name]
+    replace_in(folder / table, old, new)
+    source = build_source(name, folder, {"expected_counts": "none"})
+    summary = prepare_store(source, tmp_path / "store", PrepareConfig(size=16), workers=1)
+    assert summary.funnel.study_rules == {"bad_row": 1}
+    assert summary.funnel.studies_in == summary.funnel.studies_out + 1
+    with (tmp_path / "store" / "quarantine.csv").open(newline="") as file:
+        (listed,) = csv.DictReader(file)
+    (left_out,) = found_in(source).rejected
+    assert (listed["what"], listed["study_id"], listed["rule"]) == ("study left out", left_out.study_id, "bad_row")
+    assert (listed["reason"], listed["file"], listed["row"]) == (
+        left_out.reason,
+        str(folder / table),
+        str(left_out.row),
+    )
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_same_seed_writes_the_same_twin_wherever_it_lies(name: str, tmp_path: Path) -> None:
+    written = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        write_twin(name, folder, TwinConfig(count=8, size=64, seed=3))
+        files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+        written.append({str(path.relative_to(folder)): sha256_of(path) for path in files})
+    assert written[0] == written[1]
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -54,7 +54,8 @@ class MsCxrOptions(PublishedOptions):
 
     Attributes:
         images: MIMIC-CXR-JPG's folder, which holds ``files/``; by default the set's own.
-        reports: MIMIC-CXR's folder with the reports, which holds ``files/``; by default that of the images.
+        reports: MIMIC-CXR's folder with the reports, which holds ``files/`` or ``mimic-cxr-reports/files/``; by
+            default that of the images.
     """
 
     images: Path | None = None
@@ -156,7 +157,9 @@ class MsCxrSource:
 
     def _report_file(self, place: re.Match[str]) -> Path:
         folder = Path(place.string).parent
-        return self._reports / folder.parent / f"{folder.name}.txt"
+        name = folder.parent / f"{folder.name}.txt"
+        unpacked = self._reports / "mimic-cxr-reports" / name
+        return unpacked if unpacked.is_file() else self._reports / name
 
     def _text(self, place: re.Match[str], phrases: list[_Phrase]) -> tuple[Report, list[Span], str]:
         """The study's text, the span of each phrase in it, and the first phrase that its report lacks."""

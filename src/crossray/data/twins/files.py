@@ -95,6 +95,11 @@ def twin_uid(*parts: object) -> str:
     return f"2.25.{int(twin_digest(*parts)[:31], 16)}"
 
 
+def uids(*parts: object) -> dict[str, str]:
+    """UIDs of a film, its series and its study by their DICOM keywords."""
+    return {f"{kind}InstanceUID": twin_uid(kind, *parts) for kind in ("SOP", "Series", "Study")}
+
+
 def _save(path: Path, picture: Image.Image, kind: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, format=kind)

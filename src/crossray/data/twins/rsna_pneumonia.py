@@ -6,7 +6,7 @@ from pathlib import Path
 
 from crossray.data.sources.expected import ExpectedCounts
 from crossray.data.study import Box
-from crossray.data.twins.files import Cell, twin_digest, write_dicom, write_table
+from crossray.data.twins.files import Cell, twin_digest, uids, write_dicom, write_table
 from crossray.data.twins.material import TwinConfig, TwinStudy, twin_studies
 
 #: Classes of the phantom that stand for the publisher's Lung Opacity.
@@ -28,6 +28,7 @@ def write_twin(out: Path, config: TwinConfig) -> ExpectedCounts:
         write_dicom(
             out / "stage_2_train_images" / f"{film_id}.dcm",
             study.pixels,
+            **uids("rsna", config.seed, study.number),
             PatientID=film_id,
             PatientSex=study.sex,
             PatientAge=f"{study.age:03d}Y",

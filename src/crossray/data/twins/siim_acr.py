@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from crossray.data.run_length import EMPTY_CODE, encode_relative_runs
 from crossray.data.sources.expected import ExpectedCounts
-from crossray.data.twins.files import twin_uid, write_dicom, write_lines
+from crossray.data.twins.files import uids, write_dicom, write_lines
 from crossray.data.twins.material import TwinConfig, TwinStudy, twin_studies
 
 #: What stands for a pneumothorax: a small twin would have one or two, so effusions count too.
@@ -24,12 +24,12 @@ def write_twin(out: Path, config: TwinConfig) -> ExpectedCounts:
         film_id = image_id(config, study)
         parts = _parts(study)
         lines += [f"{film_id}, {_code(part)}" for part in parts] or [f"{film_id}, {EMPTY_CODE}"]
-        folder = out / "dicom-images-train" / twin_uid("siim-study", config.seed, study.number)
-        path = folder / twin_uid("siim-series", config.seed, study.number) / f"{film_id}.dcm"
+        names = uids("siim", config.seed, study.number)
+        folder = out / "dicom-images-train" / names["StudyInstanceUID"] / names["SeriesInstanceUID"]
         write_dicom(
-            path,
+            folder / f"{film_id}.dcm",
             study.pixels,
-            SOPInstanceUID=film_id,
+            **names,
             PatientSex=study.sex,
             PatientAge=f"{study.age:03d}Y",
             ViewPosition=study.view_position,
@@ -42,7 +42,7 @@ def write_twin(out: Path, config: TwinConfig) -> ExpectedCounts:
 
 def image_id(config: TwinConfig, study: TwinStudy) -> str:
     """The film's name, which is its UID."""
-    return twin_uid("siim-image", config.seed, study.number)
+    return uids("siim", config.seed, study.number)["SOPInstanceUID"]
 
 
 def pleural_mask(study: TwinStudy) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from crossray.data.sources.expected import ExpectedCounts
 from crossray.data.study import Box
-from crossray.data.twins.files import Cell, twin_digest, write_dicom, write_table
+from crossray.data.twins.files import Cell, twin_digest, uids, write_dicom, write_table
 from crossray.data.twins.material import TwinConfig, TwinStudy, twin_studies
 
 #: Classes of the training table in the publisher's order; the test table writes "Other disease".
@@ -49,7 +49,13 @@ def _write_part(out: Path, part: str, studies: Sequence[TwinStudy], config: Twin
     boxes = 0
     for study in studies:
         film_id = twin_digest("vindr", config.seed, study.number)[:32]
-        write_dicom(out / part / f"{film_id}.dicom", study.pixels, PatientSex=study.sex, PatientAge=f"{study.age:03d}Y")
+        write_dicom(
+            out / part / f"{film_id}.dicom",
+            study.pixels,
+            **uids("vindr", config.seed, study.number),
+            PatientSex=study.sex,
+            PatientAge=f"{study.age:03d}Y",
+        )
         for reader, seen in _readings(part, study, config.seed):
             who: list[Cell] = [reader] if part == "train" else []
             classes = {box.label for box in seen} or {"No finding"}
