@@ -1,4 +1,4 @@
-"""``crossray data template | prepare | describe | verify | split`` as a user meets them."""
+"""``crossray data template | twin | prepare | describe | verify | split`` as a user meets them."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ def test_verify_tells_whole_stale_and_altered_apart(example: Path) -> None:
             run("verify", example / "store", "--source", example / "own")
     finally:
         boxes.write_text(before)
+
+
+def test_verify_takes_the_options_that_a_store_was_prepared_with(tmp_path: Path) -> None:
+    twin, store = tmp_path / "twin", tmp_path / "store"
+    assert "studies" in run("twin", "mimic_cxr", "--out", twin, "--count", "8", "--size", "64")
+    options = ("--set", "expected_counts=twin", "--set", "labeller=negbio")
+    run("prepare", "mimic_cxr", twin, "--out", store, "--size", "32", *options)
+    assert "is whole" in run("verify", store, "--source", twin, *options)
+    with pytest.raises(StoreError, match="stale"):
+        run("verify", store, "--source", twin)
+    assert "publisher_split: 8 studies" in run("describe", store)
 
 
 def test_split_writes_a_list_and_checks_a_given_one(example: Path) -> None:

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from crossray.data.images import FilmPixels
-from crossray.data.twins.build import write_twin
+from crossray.data.sources.build import SOURCE_NAMES
+from crossray.data.sources.expected import read_twin_record
+from crossray.data.twins.build import TWIN_NAMES, write_twin
 from crossray.data.twins.files import twin_uid, write_dicom
 from crossray.data.twins.material import TwinConfig, TwinStudy, twin_studies
-from crossray.errors import ConfigError
+from crossray.errors import ConfigError, DataError
+from crossray.files import sha256_of
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,22 @@ def test_twin_films_in_dicom_are_read_back(tmp_path: Path, material: list[TwinSt
 def test_an_unknown_twin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no twin 'nobody'"):
         write_twin("nobody", tmp_path, TwinConfig())
+
+
+def test_every_twin_has_its_source() -> None:
+    assert set(TWIN_NAMES) <= set(SOURCE_NAMES)
+
+
+@pytest.mark.parametrize("name", ["mimic_cxr", "chexpert", "chexphoto", "nih_cxr14"])
+def test_the_same_seed_writes_the_same_files_wherever_they_lie(name: str, tmp_path: Path) -> None:
+    config = TwinConfig(count=8, size=64, seed=5)
+    hashes = []
+    for folder in (tmp_path / "a", tmp_path / "deeper" / "b"):
+        expected = write_twin(name, folder, config)
+        record = read_twin_record(folder)
+        assert (record.name, record.count, record.seed, record.expected) == (name, 8, 5, expected)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        hashes.append({str(path.relative_to(folder)): sha256_of(path) for path in files})
+    assert hashes[0] == hashes[1]
+    with pytest.raises(DataError, match="is not empty"):
+        write_twin(name, tmp_path / "a", config)

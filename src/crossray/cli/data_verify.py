@@ -13,14 +13,19 @@ def verify(
     root: Annotated[
         Path | None, typer.Option("--source", help="The source's folder: also tell whether it changed since.")
     ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help="An option that the source was prepared with. Repeatable.")
+    ] = None,
 ) -> None:
     """Hash every file of a store and compare with what was written."""
     from crossray.data.sources.build import build_source
     from crossray.data.store_manifest import read_manifest
     from crossray.data.verify import verify_store
     from crossray.errors import StoreError
+    from crossray.settings import apply_overrides
 
-    source = build_source(read_manifest(store).inputs.source, root) if root is not None else None
+    options = apply_overrides({}, option or [])
+    source = build_source(read_manifest(store).inputs.source, root, options) if root is not None else None
     found = verify_store(store, source)
     typer.echo(f"{store} is whole: {found.files} files, {found.bytes / 1e6:.1f} MB, every sha256 as written.")
     if found.changes:

@@ -14,6 +14,9 @@ from crossray.data.split_table import text_key
 from crossray.data.store import Store
 from crossray.data.text import TextConfig, select_text
 
+#: An attribute with more different values (age) is counted without them.
+_FEW_VALUES = 8
+
 
 @dataclass(frozen=True)
 class LabelCount:
@@ -23,6 +26,15 @@ class LabelCount:
     present: int
     absent: int
     unknown: int
+
+
+@dataclass(frozen=True)
+class AttributeCount:
+    """How many studies have an attribute, and how often each value occurs if there are no more than a few."""
+
+    name: str
+    studies: int
+    values: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,7 @@ class Description:
     distinct_texts: int
     studies_sharing_a_text: int
     labels: tuple[LabelCount, ...]
+    attributes: tuple[AttributeCount, ...]
     funnel: Funnel
 
 
@@ -66,7 +79,7 @@ def describe_store(store: Store) -> Description:
     films = [store.film(row) for row in range(store.film_count)]
     reports = [store.report(index) for index in range(len(store))]
     selected = [select_text(report, TextConfig()) for report in reports]
-    texts = Counter(text_key(report) for report in reports)
+    texts = Counter(key for report in reports if (key := text_key(report)))
     geometries = [film.geometry for film in films]
     return Description(
         source=store.manifest.inputs.source,
@@ -90,6 +103,7 @@ def describe_store(store: Store) -> Description:
         distinct_texts=len(texts),
         studies_sharing_a_text=sum(count for count in texts.values() if count > 1),
         labels=_label_counts(store),
+        attributes=_attribute_counts(store),
         funnel=read_funnel(store.path),
     )
 
@@ -113,6 +127,7 @@ def description_lines(description: Description) -> list[str]:
         f"words read by a model: {_range(d.words)}",
         f"sentences read by a model: {_range(d.sentences)}",
         f"distinct texts: {d.distinct_texts}; {d.studies_sharing_a_text} studies share theirs with another",
+        *(f"{a.name}: {a.studies} studies" + (f" ({_counts(a.values)})" if a.values else "") for a in d.attributes),
         "",
     ]
     if d.labels:
@@ -130,6 +145,17 @@ def _label_counts(store: Store) -> tuple[LabelCount, ...]:
     return tuple(
         LabelCount(name, int((column == 1).sum()), int((column == 0).sum()), int(np.isnan(column).sum()))
         for name, column in zip(store.label_names, store.labels.T, strict=True)
+    )
+
+
+def _attribute_counts(store: Store) -> tuple[AttributeCount, ...]:
+    values: dict[str, Counter[str]] = {}
+    for index in range(len(store)):
+        for name, value in store.attributes(index).items():
+            values.setdefault(name, Counter())[value] += 1
+    return tuple(
+        AttributeCount(name, counts.total(), dict(counts.most_common()) if len(counts) <= _FEW_VALUES else {})
+        for name, counts in sorted(values.items())
     )
 
 
