@@ -8,17 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crossray.data.equalise import equalise
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sources.build import build_source
-from crossray.data.sources.expected import PublishedOptions
-from crossray.data.sources.nih_cxr14 import BOX_CLASSES, BOXES, DATA_ENTRY, PUBLISHED, NihCxr14Source
+from crossray.data.sources.nih_cxr14 import (
+    BOX_CLASSES,
+    BOXES,
+    DATA_ENTRY,
+    PUBLISHED,
+    NihCxr14Options,
+    NihCxr14Source,
+)
 from crossray.data.store import Store
 from crossray.data.twins.material import TwinStudy
 from crossray.data.twins.nih_cxr14 import film_name, is_test, nih_boxes, nih_labels
 from crossray.errors import DataError
 from tests.data.twins import found_in, make_twin, replace_in
 
-TWIN, UNCHECKED = PublishedOptions(expected_counts="twin"), PublishedOptions(expected_counts="none")
+TWIN, UNCHECKED = NihCxr14Options(expected_counts="twin"), NihCxr14Options(expected_counts="none")
 ENTRIES = DATA_ENTRY[0]
 
 
@@ -50,6 +57,13 @@ def test_every_study_of_the_twin_is_read_back(twin: tuple[Path, list[TwinStudy]]
         }
         assert film.boxes == tuple(nih_boxes(made))
         np.testing.assert_array_equal(film.pixels.read(), made.pixels)
+
+
+def test_films_are_equalised_on_request_for_another_store(twin: tuple[Path, list[TwinStudy]]) -> None:
+    source = NihCxr14Source(twin[0], NihCxr14Options(expected_counts="twin", equalise=True))
+    for study, made in zip(found_in(source).studies.values(), twin[1], strict=True):
+        np.testing.assert_array_equal(study.films[0].pixels.read(), equalise(made.pixels))
+    assert source.fingerprint() != NihCxr14Source(twin[0], TWIN).fingerprint()
 
 
 def test_masks_are_the_filled_boxes_of_each_class(twin: tuple[Path, list[TwinStudy]]) -> None:

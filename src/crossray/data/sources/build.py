@@ -72,9 +72,9 @@ def _chexphoto(root: Path | None, options: Mapping[str, Any]) -> Source:
 
 
 def _nih_cxr14(root: Path | None, options: Mapping[str, Any]) -> Source:
-    from crossray.data.sources.nih_cxr14 import NihCxr14Source
+    from crossray.data.sources.nih_cxr14 import NihCxr14Options, NihCxr14Source
 
-    return NihCxr14Source(_required("nih_cxr14", root), build_settings(PublishedOptions, options))
+    return NihCxr14Source(_required("nih_cxr14", root), build_settings(NihCxr14Options, options))
 
 
 def _rsna_pneumonia(root: Path | None, options: Mapping[str, Any]) -> Source:

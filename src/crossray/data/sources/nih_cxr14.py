@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from crossray.data.equalise import EqualisedPixels
 from crossray.data.images import FilmPixels
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.cells import BadRowError, box_by_size, check_row, film_in, rejected, rows_by
@@ -24,7 +25,7 @@ from crossray.data.sources.layout import find_part, require_layout
 from crossray.data.sources.masks import BoxMask, SizeOfFilm
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
-from crossray.data.study import Box, Film, Report, Study
+from crossray.data.study import Box, Film, PixelSource, Report, Study
 from crossray.errors import StudyError
 
 CLASSES = (
@@ -73,6 +74,12 @@ _BOX_COLUMNS = ("Bbox [x", "y", "w", "h]")
 _ENTRY_COLUMNS = ("Image Index", "Finding Labels", "Patient ID", "Patient Age", "Patient Gender", "View Position")
 
 
+class NihCxr14Options(PublishedOptions):
+    """Options. ``equalise``: films equalised, as LoVT's task was measured; other protocols take them as they are."""
+
+    equalise: bool = False
+
+
 class NihCxr14Source:
     """The set in the folder ``root``, films in the order of the labels' table.
 
@@ -84,19 +91,20 @@ class NihCxr14Source:
     label_names = (*CLASSES, NO_FINDING)
     has_reports = False
 
-    def __init__(self, root: Path, options: PublishedOptions | None = None) -> None:
+    def __init__(self, root: Path, options: NihCxr14Options | None = None) -> None:
         parts = (DATA_ENTRY, BOXES, TRAIN_LIST, TEST_LIST, FILM_FOLDERS)
         require_layout(root, parts, source=self.name, get_it=GET_IT)
         self.root = root
         self._entries = find_part(root, DATA_ENTRY) or root / DATA_ENTRY[0]
-        self._expected = expected_of((options or PublishedOptions()).expected_counts, self.name, root, PUBLISHED)
+        self._options = options or NihCxr14Options()
+        self._expected = expected_of(self._options.expected_counts, self.name, root, PUBLISHED)
         folders = (folder for pattern in FILM_FOLDERS for folder in sorted(root.glob(pattern.rstrip("/"))))
         self._films = {path.name: path for folder in folders for path in sorted(folder.glob("*.png"))}
 
     def fingerprint(self) -> str:
-        """Changes with a table, a list or a film."""
+        """Changes with a table, a list, a film, or whether films are equalised."""
         tables = [self._entries, *(self.root / name for name in (BOXES, TRAIN_LIST, TEST_LIST))]
-        return fingerprint_of(tables, self._films.values(), self.root)
+        return fingerprint_of(tables, self._films.values(), self.root, self._options)
 
     def studies(self) -> Iterator[Study | Rejected | Remark]:
         """Every film of the labels' table as a study; then a remark for each box of a film that is not in it.
@@ -135,10 +143,11 @@ class NihCxr14Source:
             label: BoxMask(tuple(box for box in boxes if box.label == label), SizeOfFilm(path))
             for label in dict.fromkeys(box.label for box in boxes)
         }
+        pixels: PixelSource = EqualisedPixels(FilmPixels(path)) if self._options.equalise else FilmPixels(path)
         return Study(
             study_id=Path(name).stem,
             patient_id=row["Patient ID"] or None,
-            films=(Film(Path(name).stem, "frontal", FilmPixels(path), boxes=boxes, masks=masks),),
+            films=(Film(Path(name).stem, "frontal", pixels, boxes=boxes, masks=masks),),
             report=Report(""),
             labels=labels,
             attributes=attributes(
