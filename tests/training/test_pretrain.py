@@ -19,6 +19,7 @@ from crossray.cli.main import app
 from crossray.data.pairs import PairDataset, to_pair_batch
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.store import Store
+from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.tokenizer import ReportTokenizer
 from crossray.errors import CheckpointError, ConfigError, DataError
 from crossray.evaluation.validator import RetrievalValidator
@@ -31,6 +32,7 @@ from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import start_fabric
 from crossray.training.pretrain import _build_parts, _open_data, pretrain
 from crossray.training.recipe import Recipe, load_recipe, recipe_text
+from crossray.training.run_folder import config_differences
 from crossray.training.session import TrainingParts
 from crossray.training.step import backward_step
 from tests.training.fakes import fake_fit, figures_of
@@ -79,6 +81,20 @@ def test_the_same_recipe_again_does_nothing_and_another_one_is_refused(finished:
     other = small_recipe(prepared, training={"epochs": 3, "seed": 5})
     with pytest.raises(ConfigError, match=r"training\.epochs \(2 before, 3 now\); training\.seed \(0 before, 5 now\)"):
         pretrain(other, finished)
+
+
+def test_a_key_that_a_run_is_too_old_for_changes_nothing_at_its_default(
+    finished: Path, prepared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    config.write_text("".join(line for line in lines if "remember_frozen" not in line), encoding="utf-8")
+    encoder = resolve_text_encoder(small_recipe(prepared).text_encoder)
+    recipe = small_recipe(prepared).model_copy(update={"text_encoder": encoder})
+    assert config_differences(tmp_path / "run", recipe) == []
+    chosen = recipe.model_copy(update={"text_encoder": encoder.model_copy(update={"remember_frozen": True})})
+    assert config_differences(tmp_path / "run", chosen) == ["text_encoder.remember_frozen (not set before, True now)"]
 
 
 def test_a_run_does_not_go_on_with_other_data(finished: Path, prepared: Path, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def open_run(folder: Path, recipe: Recipe, provenance: Provenance) -> None:
 def config_differences(folder: Path, recipe: Recipe) -> list[str]:
     """Where the run in ``folder`` and a resolved recipe differ, without what may differ when a run is resumed."""
     before = _without_free(read_yaml(folder / CONFIG_FILE))
-    return differences(before, _without_free(recipe.model_dump(mode="json")))
+    now, chosen = recipe.model_dump(mode="json"), recipe.model_dump(mode="json", exclude_defaults=True)
+    return differences(before, _without_free(now), _without_free(chosen))
 
 
 def run_outcome(folder: Path) -> str | None:
