@@ -1,9 +1,9 @@
 """CheXphoto v1.1: photographs of CheXpert's films and pictures that were made to look like photographs.
 
 The publisher's layout: ``train.csv`` and ``valid.csv`` in CheXpert's form, whose paths name what a picture is:
-``train/natural/<phone>/patient00001/study1/view1_frontal.jpg``, ``train/synthetic/<transformation>/...``, and the same
-in ``valid/``. A film that was photographed by several devices is a film of as many studies here, all of one patient, so
-that splits by patient keep them together. There are no reports.
+``train/natural/nokia/patient00001/study1/view1_frontal.jpg`` (or ``iphone``; ``oneplus`` in ``valid/``) and
+``train/synthetic/photographic/...`` (or ``digital``). A film that was photographed by several devices is a film of as
+many studies here, all of one patient, so that splits by patient keep them together. There are no reports.
 """
 
 from __future__ import annotations
