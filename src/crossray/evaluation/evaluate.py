@@ -11,6 +11,7 @@ from crossray.evaluation.finetune import Progress
 from crossray.evaluation.protocol import TASKS, EvaluationConfig
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import evaluate, open_evaluation
+from crossray.freed_memory import keep_freed_memory
 from crossray.settings import apply_overrides, build_settings
 
 
@@ -47,6 +48,7 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
         ConfigError: an unknown task or setting.
         CheckpointError, StoreError, DataError: a run, the store or the split cannot be used.
     """
+    keep_freed_memory()
     changes = apply_overrides({}, request.settings)
     protocol_changes: dict[str, Any] = changes.pop("protocol", {})
     config = build_settings(EvaluationConfig, {**changes, "tasks": _tasks(request.tasks)})

@@ -15,6 +15,7 @@ from crossray.data.store import Store
 from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
 from crossray.errors import ConfigError, DataError
+from crossray.freed_memory import keep_freed_memory
 from crossray.methods.build import build_method
 from crossray.tensor_file import load_weights, read_tensors
 from crossray.training.checkpoint import weights_file
@@ -53,6 +54,7 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
     if not resume and output.exists():
         raise ConfigError("is there already.", file=output, remedy="Choose a new folder, or resume the run.")
     recipe = recipe.model_copy(update={"text_encoder": resolve_text_encoder(recipe.text_encoder)})
+    keep_freed_memory()
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
     data = _open_data(recipe)
     if fabric.is_global_zero:
