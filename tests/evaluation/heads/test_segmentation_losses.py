@@ -82,6 +82,27 @@ def test_bce_is_the_mean_over_pixels() -> None:
 
 
 @pytest.mark.parametrize("kind", LOSSES)
+def test_unknown_pixels_take_no_part(kind: SegmentationLoss) -> None:
+    logits, masks = problem()
+    loss = segmentation_loss(kind)
+    padded = torch.cat([masks, torch.full_like(masks, 127)], dim=2)
+    longer = torch.cat([logits, torch.full_like(logits, 9.0)], dim=2).requires_grad_(True)
+    value = loss(longer, padded)
+    torch.testing.assert_close(value, loss(logits, masks))
+    value.backward()  # type: ignore[no-untyped-call]
+    assert longer.grad is not None
+    assert not longer.grad[:, :, 5:].any()
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_masks_may_be_boolean_or_bytes_of_one_or_of_255(kind: SegmentationLoss) -> None:
+    logits, masks = problem()
+    loss = segmentation_loss(kind)
+    torch.testing.assert_close(loss(logits, masks * 255), loss(logits, masks))
+    torch.testing.assert_close(loss(logits, masks.bool()), loss(logits, masks))
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_a_grid_of_heads_has_the_losses_and_gradients_of_each_alone(kind: SegmentationLoss) -> None:
     loss = segmentation_loss(kind)
     pairs = [problem(2), problem(2)]

@@ -117,10 +117,21 @@ def segmentation_head(kind: SegmentationHead, channels: MapChannels, classes: in
 
 
 def enlarge(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, corners not aligned; the logits themselves where they have the size already."""
+    """Bilinear, corners not aligned; the logits themselves where they have the size already.
+
+    Rows and columns are enlarged by one small matrix each: ``F.interpolate`` but for rounding. On a CPU the gradient of
+    ``F.interpolate`` is most of what training a linear head costs.
+    """
     if logits.shape[2:] == size:
         return logits
-    return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    of_rows, of_columns = (_enlargement(*each, logits) for each in zip(logits.shape[2:], size, strict=True))
+    return of_rows @ (logits @ of_columns.T)
+
+
+def _enlargement(places: int, pixels: int, like: Tensor) -> Tensor:
+    """``[pixels, places]``: what each pixel takes of each place."""
+    places_alone = torch.eye(places, dtype=like.dtype, device=like.device)
+    return F.interpolate(places_alone.unsqueeze(0), pixels, mode="linear", align_corners=False)[0].T
 
 
 def _without_channels(film: Tensor, stride: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Losses of the segmentation tasks: pure functions of logits and masks ``[B, K, height, width]``.
 
+Masks are boolean, or bytes: 0 outside, 1 or 255 inside, 127 unknown. An unknown pixel takes no part in a loss.
 Nothing in them branches on values, so that ``torch.func.vmap`` can run them for a whole grid of heads.
 """
 
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from crossray.evaluation.segmentation.counts import IGNORED
+
 SegmentationLoss = Literal["dice", "dice_per_class", "focal_dice", "bce"]
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
+_INSIDE = 255
 _SMALLEST_SUM = 1e-7
 _FOCAL_WEIGHT = 10.0
 _FOCAL_POWER = 2.0
@@ -40,11 +44,11 @@ def focal_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
     Spec: ``downstream_protocols``, section 5.
     """
-    wanted = masks.to(logits)
+    wanted, known = _read(masks, logits)
     entropy = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     wrong = torch.sigmoid(logits * (1 - 2 * wanted))
-    focal = (wrong**_FOCAL_POWER * entropy).mean()
-    probability = logits.sigmoid()
+    focal = _mean(wrong**_FOCAL_POWER * entropy, known)
+    probability = _probability(logits, known)
     overlap = 2 * (probability * wanted).sum() + _SMOOTHING
     dice = overlap / (probability.sum() + wanted.sum() + _SMOOTHING)
     return _FOCAL_WEIGHT * focal - dice.log()
@@ -52,7 +56,8 @@ def focal_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
 
 def bce_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Mean binary cross-entropy over pixels, classes and films."""
-    return F.binary_cross_entropy_with_logits(logits, masks.to(logits))
+    wanted, known = _read(masks, logits)
+    return _mean(F.binary_cross_entropy_with_logits(logits, wanted, reduction="none"), known)
 
 
 def segmentation_loss(kind: SegmentationLoss) -> LossFunction:
@@ -65,10 +70,33 @@ def segmentation_loss(kind: SegmentationLoss) -> LossFunction:
     }[kind]
 
 
+def known_pixels(masks: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Boolean ``(inside, known)`` of masks; ``None`` where every pixel is known, as in boolean masks."""
+    if masks.dtype == torch.bool:
+        return masks, None
+    return (masks == 1) | (masks == _INSIDE), masks != IGNORED
+
+
 def _dice_losses(logits: Tensor, masks: Tensor, dims: tuple[int, ...]) -> Tensor:
-    wanted = masks.to(logits)
-    probability = logits.sigmoid()
+    wanted, known = _read(masks, logits)
+    probability = _probability(logits, known)
     positive = wanted.sum(dim=dims)
     both = (probability.sum(dim=dims) + positive).clamp(min=_SMALLEST_SUM)
     loss = 1 - 2 * (probability * wanted).sum(dim=dims) / both
     return torch.where(positive > 0, loss, torch.zeros_like(loss))
+
+
+def _read(masks: Tensor, logits: Tensor) -> tuple[Tensor, Tensor | None]:
+    inside, known = known_pixels(masks)
+    return inside.to(logits), known
+
+
+def _probability(logits: Tensor, known: Tensor | None) -> Tensor:
+    """0, and no gradient, where nothing is known."""
+    return (logits if known is None else logits.masked_fill(~known, -torch.inf)).sigmoid()
+
+
+def _mean(terms: Tensor, known: Tensor | None) -> Tensor:
+    if known is None:
+        return terms.mean()
+    return torch.where(known, terms, torch.zeros_like(terms)).sum() / known.sum().clamp(min=1)

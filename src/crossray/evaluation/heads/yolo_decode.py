@@ -16,6 +16,8 @@ from torchvision.ops import batched_nms
 from crossray.evaluation.heads.boxes import Detections
 from crossray.evaluation.heads.yolo import YoloConfig, anchor_shapes
 
+_LARGEST_LOG_SIDE = 10.0  # 20,000 anchors wide; beyond it an unlucky network's boxes would not be numbers
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -68,6 +70,6 @@ def _decode_scale(logits: Tensor, anchors: Tensor, size: tuple[int, int]) -> Ten
     corner = torch.stack([columns, rows], dim=-1)
     ordered = logits.permute(0, 1, 3, 4, 2)
     centre = (ordered[..., :2].sigmoid() + corner) * cell
-    half = anchors[None, :, None, None] * ordered[..., 2:4].exp() / 2
+    half = anchors[None, :, None, None] * ordered[..., 2:4].clamp(max=_LARGEST_LOG_SIDE).exp() / 2
     values = torch.cat([centre - half, centre + half, ordered[..., 4:].sigmoid()], dim=-1)
     return values.flatten(1, 3)
