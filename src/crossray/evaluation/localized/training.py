@@ -1,0 +1,156 @@
+"""Training of one head (and, in fine-tuning, its trunk) on one task: the loop of the localized protocols.
+
+Spec: ``localized_evaluation``, section 2. Adam, a plateau schedule on the validation loss, the epoch chosen and
+training ended by the validation metric. Everything random comes from (seed, epoch): the same seed gives the same
+weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from crossray.data.randomness import Purpose, derived_generator
+from crossray.errors import ConfigError
+from crossray.evaluation.heads.maps import FeatureMaps
+from crossray.evaluation.heads.trunk import MapTrunk
+from crossray.evaluation.localized.config import LocalizedConfig, batches_per_epoch
+from crossray.evaluation.localized.model import LocalizedModel, evaluate_localized
+from crossray.evaluation.localized.parts import LocalizedPart
+from crossray.evaluation.localized.scorers import Scorer
+from crossray.evaluation.localized.tasks import LocalizedTask
+from crossray.evaluation.localized.watch import EpochRecord, Watch
+
+TargetT = TypeVar("TargetT")
+PredictionT = TypeVar("PredictionT")
+
+Progress = Callable[[EpochRecord], None]
+
+
+@dataclass(frozen=True)
+class LocalizedResult:
+    """A finished run.
+
+    Attributes:
+        model: with the weights of the best epoch, in evaluation mode.
+        best: the epoch that was chosen.
+        history: every epoch that was run; its length is the epoch that training stopped after.
+    """
+
+    model: LocalizedModel
+    best: EpochRecord
+    history: tuple[EpochRecord, ...]
+
+
+def train_localized(
+    trunk: MapTrunk,
+    make_head: Callable[[], nn.Module],
+    task: LocalizedTask[TargetT, PredictionT],
+    train: LocalizedPart[TargetT],
+    validation: LocalizedPart[TargetT],
+    scorer: Callable[[], Scorer[PredictionT, TargetT]],
+    config: LocalizedConfig,
+    progress: Progress | None = None,
+) -> LocalizedResult:
+    """Train a fresh head on a trunk.
+
+    Args:
+        trunk: ``config.trunk: frozen`` uses it as it is, and leaves it frozen and bit-identical (E10); ``finetune``
+            trains a copy.
+        make_head: called once, under the run's seed.
+        task: loss and prediction.
+        train, validation: films; with a frozen trunk their inputs may be maps that were made before.
+        scorer: makes the validation metric, afresh for every epoch.
+        config: the schedule.
+        progress: called after each epoch.
+
+    Raises:
+        ConfigError: fewer training films than a batch, or a trunk that should learn is given maps.
+    """
+    batches_per_epoch(len(train), config.batch_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        trunk = trunk.freeze() if config.trunk == "frozen" else copy.deepcopy(trunk)
+        model = LocalizedModel(trunk, make_head())
+        watch, loop = Watch(config), _Loop(model, config)
+        best: dict[str, Tensor] = {}
+        while not watch.is_over:
+            loop.run_epoch(task, train, watch)
+            measured = evaluate_localized(model, task, validation, scorer, config.batch_size)
+            if watch.observe(measured.loss, measured.metric):
+                best = {name: value.clone() for name, value in _learnt(model, config).state_dict().items()}
+            if progress is not None:
+                progress(watch.history[-1])
+    _learnt(model, config).load_state_dict(best)
+    return LocalizedResult(model.eval(), watch.best, tuple(watch.history))
+
+
+def film_order(films: int, config: LocalizedConfig, epoch: int) -> Tensor:
+    """``[films]`` the order of an epoch (from 0), from the seed alone."""
+    return torch.from_numpy(derived_generator(config.seed, epoch, Purpose.ORDER).permutation(films))
+
+
+class _Loop:
+    """The optimiser and where the run stands: batches done, and whether the trunk learns yet."""
+
+    def __init__(self, model: LocalizedModel, config: LocalizedConfig) -> None:
+        self.model, self.config = model, config
+        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+        parameters = list(_learnt(model, config).parameters())
+        self.optimizer = kind(parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+        self.batch = 0
+
+    def run_epoch(self, task: LocalizedTask[TargetT, PredictionT], train: LocalizedPart[TargetT], watch: Watch) -> None:
+        """One pass over whole batches."""
+        if self.config.trunk == "finetune":
+            _ = self.model.trunk.freeze() if self._is_warming_up else self.model.trunk.release()
+        self.model.train()
+        order = train.places[film_order(len(train), self.config, len(watch.history))]
+        for place in range(batches_per_epoch(len(train), self.config.batch_size)):
+            self._let_the_trunk_learn(watch)
+            places = order[place * self.config.batch_size : (place + 1) * self.config.batch_size]
+            self._step(task.loss(self.model(self._inputs(train, places)), train.targets(places)), watch.plateau.rate)
+
+    @property
+    def _is_warming_up(self) -> bool:
+        return self.batch < self.config.warmup_batches
+
+    def _let_the_trunk_learn(self, watch: Watch) -> None:
+        """At the first batch after the warm-up, and with the published reset at every one, set the task's rate."""
+        if self.config.trunk == "frozen" or self._is_warming_up:
+            return
+        ends_here = self.batch == self.config.warmup_batches
+        if ends_here:
+            self.model.trunk.release()
+            if not self.config.late_train_mode:
+                self.model.trunk.train()
+        if ends_here or self.config.rate_resets:
+            watch.plateau.rate = self.config.learning_rate
+
+    def _inputs(self, train: LocalizedPart[TargetT], places: Tensor) -> Tensor | FeatureMaps:
+        inputs = train.inputs(places)
+        if isinstance(inputs, FeatureMaps) and self.config.trunk == "finetune":
+            raise ConfigError(
+                "a trunk that learns needs films; it was given maps that were made before.",
+                field="trunk",
+                remedy="Give the training part its pixels, or freeze the trunk.",
+            )
+        return inputs
+
+    def _step(self, loss: Tensor, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch ships no types for it
+        self.optimizer.step()
+        self.batch += 1
+
+
+def _learnt(model: LocalizedModel, config: LocalizedConfig) -> nn.Module:
+    """What is trained: the head, or everything."""
+    return model.head if config.trunk == "frozen" else model
