@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.evaluation.cells import Arrays
-from crossray.evaluation.grounding import chance_scores
+from crossray.evaluation.grounding import POINTING, chance_scores
+from crossray.evaluation.grounding_floors import WORDS_PRIOR
 from crossray.evaluation.grounding_task import METRICS
 from crossray.evaluation.intervals import bootstrap_weights
 from crossray.evaluation.metrics import FloatArray, macro_mean, weighted_mean
@@ -20,6 +21,9 @@ from crossray.evaluation.summary import Sampled
 
 ALL_PHRASES = "all phrases"
 MEAN_OF_FINDINGS = "mean of the findings"
+MISSED_BY_WORDS = "phrases that words alone miss"
+"""Phrases whose place the best guess from text (``grounding_floors.WORDS_PRIOR``) does not hit: whoever knows them has
+looked. Who only knows words as well as that guess scores nothing there."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ def grounding_rows(
     differences: Sequence[tuple[Evaluated, Evaluated]],
     protocol: Protocol,
 ) -> list[Row]:
-    """Every metric for all phrases, for the mean over findings and for each finding.
+    """Every metric for all phrases, for the mean over findings, for each finding, and for the phrases that words miss.
 
     Every prediction must cover the same phrases in the same order, which makes the differences paired.
     """
-    table = _Table.of(next(iter(predictions.values())), protocol)
     values = {who: _joined(folds) for who, folds in predictions.items()}
+    from_words = next((own[POINTING] for who, own in values.items() if who.model == WORDS_PRIOR), None)
+    missed = None if from_words is None else from_words < 0.5
+    table = _Table.of(next(iter(predictions.values())), protocol, missed)
     sampled = {who: {m: table.sample(v) for m, v in own.items()} for who, own in values.items()}
     area = np.concatenate([fold.area for fold in next(iter(predictions.values()))])
     rows = []
@@ -87,15 +93,16 @@ def grounding_rows(
 
 @dataclass(frozen=True)
 class _Table:
-    """Targets (all phrases, mean of the findings, each finding), their phrases, and the bootstrap's draws."""
+    """Targets (all phrases, mean of the findings, each finding, the missed), their phrases, the bootstrap's draws."""
 
     protocol: Protocol
     findings: tuple[str, ...]
     finding_of: NDArray[np.int64]
     weights: FloatArray
+    missed: NDArray[np.bool_] | None
 
     @classmethod
-    def of(cls, folds: Sequence[FoldPhrases], protocol: Protocol) -> _Table:
+    def of(cls, folds: Sequence[FoldPhrases], protocol: Protocol, missed: NDArray[np.bool_] | None) -> _Table:
         names = [finding for fold in folds for finding in fold.findings]
         findings = sorted(set(names))
         weights = [
@@ -103,22 +110,25 @@ class _Table:
             for fold in folds
         ]
         places = np.array([findings.index(name) for name in names], dtype=np.int64)
-        return cls(protocol, tuple(findings), places, np.concatenate(weights, axis=1))
+        asked = missed if missed is not None and missed.any() else None
+        return cls(protocol, tuple(findings), places, np.concatenate(weights, axis=1), asked)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return (ALL_PHRASES, MEAN_OF_FINDINGS, *self.findings)
+        return (ALL_PHRASES, MEAN_OF_FINDINGS, *self.findings, *(() if self.missed is None else (MISSED_BY_WORDS,)))
 
     def sample(self, values: FloatArray) -> Sampled:
         """Means of ``values [P]``, one column a target; phrases for which the metric is undefined are left out."""
         known = ~np.isnan(values)
         parts = [known, *(known & (self.finding_of == place) for place in range(len(self.findings)))]
+        parts += [] if self.missed is None else [known & self.missed]
         once = np.ones((1, len(values)))
         estimates, draws = (
             np.stack([weighted_mean(values[part], weights[:, part]) for part in parts], axis=1)
             for weights in (once, self.weights)
         )
-        return Sampled(_with_mean(estimates)[0], _with_mean(draws))
+        findings = slice(1, 1 + len(self.findings))
+        return Sampled(_with_mean(estimates, findings)[0], _with_mean(draws, findings))
 
     def rows(self, model: str, metric: str, kind: str, sample: Sampled) -> list[Row]:
         return [
@@ -130,6 +140,8 @@ class _Table:
         count: int | None = len(self.finding_of)
         if target == MEAN_OF_FINDINGS:
             count = None
+        elif target == MISSED_BY_WORDS and self.missed is not None:
+            count = int(self.missed.sum())
         elif target != ALL_PHRASES:
             count = int((self.finding_of == self.findings.index(target)).sum())
         return {"task": "grounding", "model": model, "metric": metric, "target": target, "kind": kind, "n": count}
@@ -139,6 +151,6 @@ def _joined(folds: Sequence[FoldPhrases]) -> dict[str, FloatArray]:
     return {metric: np.concatenate([fold.values[metric] for fold in folds]) for metric in folds[0].values}
 
 
-def _with_mean(columns: FloatArray) -> FloatArray:
-    """The first column (all phrases), the mean of the others (findings), then these."""
-    return np.concatenate([columns[:, :1], macro_mean(columns[:, 1:])[:, None], columns[:, 1:]], axis=1)
+def _with_mean(columns: FloatArray, findings: slice) -> FloatArray:
+    """The first column (all phrases), the mean of the findings' columns, then these and what follows them."""
+    return np.concatenate([columns[:, :1], macro_mean(columns[:, findings])[:, None], columns[:, 1:]], axis=1)
