@@ -1,7 +1,8 @@
 """Write ``docs/results.md`` from the result files in ``docs/results/``: ``python benchmarks/results_page.py``.
 
 Nothing on that page is typed by hand: each folder with a ``results.json`` (made by ``crossray evaluate``) becomes a
-chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure,
+chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure
+and what is to be learned from them (``notes.md``, the only part that is written by hand),
 and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
@@ -53,8 +54,10 @@ def evaluation_chapter(folder: Path) -> str:
 
 def comparison_chapter(folder: Path) -> str:
     title, _, body = (folder / "table.md").read_text(encoding="utf-8").partition("\n")
+    notes = folder / "notes.md"
+    said = f"\n{notes.read_text(encoding='utf-8').strip()}\n" if notes.is_file() else ""
     picture = f"![Each metric, a dot with its interval for each entry](results/{folder.name}/figure.png)"
-    return f"## {folder.name} ({title.removeprefix('# ')})\n{one_deeper(body)}\n\n{picture}\n"
+    return f"## {folder.name}\n\n{title.removeprefix('# ')}\n{said}{one_deeper(body)}\n\n{picture}\n"
 
 
 def one_deeper(body: str) -> str:

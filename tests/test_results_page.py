@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,20 @@ def test_a_figure_changed_by_hand_is_noticed(tmp_path: Path, change: str) -> Non
     checked = _results_page(tmp_path, "--check")
     assert checked.returncode != 0
     assert "results_page.py" in checked.stderr
+
+
+def test_the_method_cards_say_what_the_comparisons_say(tmp_path: Path) -> None:
+    script = "benchmarks/method_cards.py"
+    for folder in ("benchmarks", "docs/methods"):
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    for file in (REPOSITORY / "docs" / "results").glob("*/compare.json"):
+        copy = tmp_path / file.relative_to(REPOSITORY)
+        copy.parent.mkdir(parents=True)
+        shutil.copy(file, copy)
+    checked = subprocess.run([sys.executable, tmp_path / script, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    card = tmp_path / "docs" / "methods" / "clip.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("<!-- /numbers -->", "99.9\n<!-- /numbers -->"), "utf-8")
+    checked = subprocess.run([sys.executable, tmp_path / script, "--check"], capture_output=True, text=True)
+    assert checked.returncode == 1
+    assert "clip.md is not what docs/results/ says" in checked.stderr
