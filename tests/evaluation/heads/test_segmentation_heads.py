@@ -95,3 +95,10 @@ def test_films_that_do_not_halve_five_times_are_refused(kind: SegmentationHead) 
         head = segmentation_head(kind, trunk.channels, 1)
     with pytest.raises(ConfigError, match=r"multiples of 32, not 80 x 80.*Choose 64|Choose 96"):
         head(trunk(films(1, side=80)))
+
+
+@pytest.mark.parametrize("kind", ["linear", "setr_pup"])
+def test_a_trunk_of_joimternet_goes_through_the_heads_that_take_the_last_map(kind: SegmentationHead) -> None:
+    config = ImageEncoderConfig(name="joimternet_reduced", pretrained="none", trunk_options={"width": 1})
+    trunk = MapTrunk(ImageEncoder(config)).freeze()
+    assert segmentation_head(kind, trunk.channels, 1)(trunk(films())).shape == (2, 1, SIDE, SIDE)

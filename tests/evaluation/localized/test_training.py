@@ -10,7 +10,8 @@ from crossray.errors import ConfigError
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.heads.boxes import BoxTargets
 from crossray.evaluation.heads.maps import FeatureMaps
-from crossray.evaluation.heads.segmentation import LinearSegmentation
+from crossray.evaluation.heads.pyramid import SimplePyramid
+from crossray.evaluation.heads.segmentation import LinearSegmentation, OnPyramid
 from crossray.evaluation.heads.trunk import MapTrunk
 from crossray.evaluation.heads.unet import UNet, UNetWidths
 from crossray.evaluation.heads.yolo import detection_head
@@ -44,7 +45,13 @@ def config(**options: object) -> LocalizedConfig:
 
 
 def small_unet(trunk: MapTrunk) -> Callable[[], nn.Module]:
-    return lambda: UNet(trunk.channels, 1, SMALL)
+    def make() -> nn.Module:
+        if not trunk.channels.flat:
+            return UNet(trunk.channels, 1, SMALL)
+        pyramid = SimplePyramid(trunk.channels, width=8)
+        return OnPyramid(pyramid, UNet(pyramid.channels, 1, SMALL))
+
+    return make
 
 
 def train_unet(trunk: MapTrunk, schedule: LocalizedConfig, films: int = 10) -> LocalizedResult:
@@ -53,9 +60,12 @@ def train_unet(trunk: MapTrunk, schedule: LocalizedConfig, films: int = 10) -> L
     )
 
 
-@pytest.mark.parametrize("task", ["linear", "unet", "yolo"])
-def test_E10_a_frozen_task_leaves_every_weight_and_buffer_of_the_trunk_bit_identical(task: str) -> None:
-    trunk = small_trunk("test_resnet")
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("linear", "test_resnet"), ("unet", "test_resnet"), ("unet", "test_vit"), ("yolo", "test_resnet")],
+)
+def test_E10_a_frozen_task_leaves_every_weight_and_buffer_of_the_trunk_bit_identical(task: str, name: str) -> None:
+    trunk = small_trunk(name)
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
     if task == "unet":
         train_unet(trunk, config())
@@ -288,3 +298,11 @@ def test_memory_of_maps_is_told_beforehand() -> None:
     maps = frozen_maps(trunk, films.__getitem__, 3, strides=(16, 32)).maps
     numbers = maps.pooled[0].numel() + sum(each[0].numel() for each in maps.maps.values())
     assert bytes_of_maps(trunk, (SIDE, SIDE), (16, 32)) == 4 * numbers
+
+
+def test_a_vit_is_fine_tuned_with_its_pyramid() -> None:
+    trunk = small_trunk("test_vit")
+    result = train_unet(trunk, config(trunk="finetune", warmup_batches=1, learning_rate=1e-3), films=12)
+    before, after = trunk.state_dict(), result.model.trunk.state_dict()
+    moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert any("blocks.0" in name for name in moved)
