@@ -113,6 +113,31 @@ def _ms_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
     return MsCxrSource(_required("ms_cxr", root), build_settings(MsCxrOptions, options))
 
 
+def _covid_cxr(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.covid_cxr import CovidCxrOptions, CovidCxrSource
+
+    return CovidCxrSource(_required("covid_cxr", root), build_settings(CovidCxrOptions, options))
+
+
+def _mhh_covid(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.mhh_covid import MhhCovidSource
+
+    return MhhCovidSource(_required("mhh_covid", root), build_settings(PublishedOptions, options))
+
+
+def _kermany_pneumonia(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.kermany_pneumonia import KermanyPneumoniaSource
+
+    return KermanyPneumoniaSource(_required("kermany_pneumonia", root), build_settings(PublishedOptions, options))
+
+
+def _nih_cxr14_sample(root: Path | None, options: Mapping[str, Any]) -> Source:
+    from crossray.data.sources.nih_cxr14 import NihCxr14Options
+    from crossray.data.sources.nih_cxr14_sample import NihCxr14SampleSource
+
+    return NihCxr14SampleSource(_required("nih_cxr14_sample", root), build_settings(NihCxr14Options, options))
+
+
 def _required(name: str, root: Path | None) -> Path:
     if root is None:
         raise ConfigError(f"the source '{name}' needs the folder it is in.")
@@ -133,5 +158,9 @@ _BUILDERS: Mapping[str, Callable[[Path | None, Mapping[str, Any]], Source]] = {
     "object_cxr": _object_cxr,
     "vindr_cxr": _vindr_cxr,
     "ms_cxr": _ms_cxr,
+    "covid_cxr": _covid_cxr,
+    "mhh_covid": _mhh_covid,
+    "kermany_pneumonia": _kermany_pneumonia,
+    "nih_cxr14_sample": _nih_cxr14_sample,
 }
 SOURCE_NAMES = tuple(_BUILDERS)

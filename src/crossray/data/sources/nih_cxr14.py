@@ -63,7 +63,10 @@ PUBLISHED = {
     "images with boxes": 880,
     **{f"boxes of {name}": number for name, number in BOX_CLASSES.items()},
 }
-GET_IT = "It is at https://nihcc.app.box.com/v/ChestXray-NIHCC, free to use with attribution."
+GET_IT = (
+    "It is at https://nihcc.app.box.com/v/ChestXray-NIHCC, free to use with attribution. A small copy with "
+    "labels.csv and boxes.csv is read by the source nih_cxr14_sample."
+)
 
 DATA_ENTRY = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 BOXES, TRAIN_LIST, TEST_LIST = "BBox_List_2017.csv", "train_val_list.txt", "test_list.txt"

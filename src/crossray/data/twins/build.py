@@ -9,10 +9,14 @@ from crossray.data.sources.expected import ExpectedCounts, TwinRecord, write_twi
 from crossray.data.twins import (
     chexpert,
     chexphoto,
+    covid_cxr,
     covid_rural,
+    kermany_pneumonia,
+    mhh_covid,
     mimic_cxr,
     ms_cxr,
     nih_cxr14,
+    nih_cxr14_sample,
     object_cxr,
     rsna_pneumonia,
     siim_acr,
@@ -35,6 +39,10 @@ _WRITERS: Mapping[str, TwinWriter] = {
     "object_cxr": object_cxr.write_twin,
     "vindr_cxr": vindr_cxr.write_twin,
     "ms_cxr": ms_cxr.write_twin,
+    "covid_cxr": covid_cxr.write_twin,
+    "mhh_covid": mhh_covid.write_twin,
+    "kermany_pneumonia": kermany_pneumonia.write_twin,
+    "nih_cxr14_sample": nih_cxr14_sample.write_twin,
 }
 TWIN_NAMES = tuple(_WRITERS)
 
