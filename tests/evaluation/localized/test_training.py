@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossray.errors import ConfigError
+from crossray.errors import ConfigError, DataError
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.heads.boxes import BoxTargets
 from crossray.evaluation.heads.maps import FeatureMaps
@@ -306,3 +306,12 @@ def test_a_vit_is_fine_tuned_with_its_pyramid() -> None:
     before, after = trunk.state_dict(), result.model.trunk.state_dict()
     moved = [name for name, value in before.items() if not torch.equal(value, after[name])]
     assert any("blocks.0" in name for name in moved)
+
+
+def test_maps_of_no_film_are_refused() -> None:
+    with pytest.raises(DataError, match="no film"):
+        frozen_maps(small_trunk("test_resnet"), films_of_nothing, 0)
+
+
+def films_of_nothing(places: Tensor) -> Tensor:
+    return torch.zeros(len(places), 1, SIDE, SIDE)

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from crossray.errors import DataError
 from crossray.evaluation.heads.maps import FeatureMaps
 from crossray.evaluation.heads.trunk import MapTrunk
 
@@ -86,8 +87,13 @@ def frozen_maps(
         batch_size: films at a time.
         progress: called with the number of films done.
 
+    Raises:
+        DataError: there is no film.
+
     Maps are kept with channels last, so that a linear head may read places and channels as a matrix without a copy.
     """
+    if films < 1:
+        raise DataError("there is no film to make maps of.")
     trunk.freeze()
     kept: dict[int, Tensor] = {}
     pooled, size = torch.empty(0), (0, 0)
