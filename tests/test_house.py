@@ -16,6 +16,7 @@ PACKAGE = ROOT / "src" / "crossray"
 # A room stands on the rooms of a lower storey. Two rooms on one storey do not know each other.
 STOREYS: dict[str, int] = {
     "errors": 0,
+    "freed_memory": 0,
     "recipes": 0,
     "settings": 1,
     "files": 1,

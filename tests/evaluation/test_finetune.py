@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossray.data.augment import ImageInputConfig
-from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce
+from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce, selection_auc
 from crossray.evaluation.metrics import auroc
 
 IMAGE = ImageInputConfig(size=16)
@@ -61,6 +61,15 @@ def test_fine_tuning_learns_and_the_same_seed_gives_the_same_scores() -> None:
     np.testing.assert_array_equal(first.test_scores, second.test_scores)
     assert len(lines) == len(first.validation_auc) == 3
     assert first.validation_auc[first.best_epoch - 1] == max(first.validation_auc)
+
+
+def test_the_epoch_is_chosen_by_labels_that_are_frequent_enough() -> None:
+    labels = np.zeros((40, 2))
+    labels[:20, 0], labels[7, 1] = 1, 1  # the second has one positive
+    scores = np.column_stack([labels[:, 0], -labels[:, 1]])
+    assert selection_auc(scores, labels, 5) == 1.0
+    assert selection_auc(scores, labels, 0) == 0.5
+    assert selection_auc(scores[:, 1:], labels[:, 1:], 5) == 0.0, "no label is frequent: all count"
 
 
 def test_the_callers_trunk_and_random_state_are_left_alone() -> None:

@@ -1,7 +1,8 @@
 """Full fine-tuning of an image encoder on labels: a small loop of its own, the same for every starting point.
 
 AdamW with a low learning rate for the trunk and a higher one for the head, linear warm-up and cosine decay, binary
-cross-entropy over the known labels, the epoch chosen by macro AUC on validation. Everything random comes from
+cross-entropy over the known labels, the epoch chosen on validation by the mean AUC of the labels that are frequent
+enough there. Everything random comes from
 (seed, epoch, film): the same seed gives the same scores.
 """
 
@@ -32,6 +33,9 @@ Progress = Callable[[str], None]
 class FinetuneConfig(Settings):
     """The recipe of fine-tuning; the same for the pretrained trunk and for its floor but for one rate.
 
+    The epoch is chosen by the labels with at least ``least_positives`` in validation (by all, where none has so many):
+    an AUC from one or two positives jumps by tenths from epoch to epoch and would decide alone.
+
     A trunk that has seen films needs a smaller step than one that has seen photographs only. A floor must be at its
     best, so ``floor_trunk_learning_rate`` may give it a rate of its own, chosen like the other on validation sides.
     """
@@ -45,6 +49,7 @@ class FinetuneConfig(Settings):
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    least_positives: int = Field(default=5, ge=0)
     seed: int = 0
     augmentation: AugmentationConfig = AugmentationConfig(
         crop="random", degrees=8.0, translate=0.03, scale=(0.92, 1.08), brightness=(0.85, 1.15), contrast=(0.85, 1.15)
@@ -67,7 +72,7 @@ class FilmPart:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """Logits ``[n, K]`` of the best epoch (1-based), and the macro AUC on validation after every epoch."""
+    """Logits ``[n, K]`` of the best epoch (1-based), and the AUC on validation that chose it, after every epoch."""
 
     validation_scores: FloatArray
     test_scores: FloatArray
@@ -125,13 +130,20 @@ def finetune(
         for epoch in range(config.epochs):
             loss = _train_epoch(model, optimiser, scheduler, read, train, view, config, epoch)
             validation_scores = predict(model, read, validation.rows, image, config.batch_size)
-            history.append(float(macro_mean(per_label(auroc, validation_scores, validation.labels))[0]))
+            history.append(selection_auc(validation_scores, validation.labels, config.least_positives))
             if best is None or history[-1] > best[0]:
                 best = (history[-1], validation_scores, predict(model, read, test.rows, image, config.batch_size))
             if progress is not None:
                 progress(f"epoch {epoch + 1}/{config.epochs}: loss {loss:.4f}, validation AUC {history[-1]:.4f}")
     assert best is not None  # epochs >= 1
     return FinetuneResult(best[1], best[2], 1 + int(np.argmax(np.nan_to_num(history))), tuple(history))
+
+
+def selection_auc(scores: FloatArray, labels: FloatArray, least_positives: int) -> float:
+    """Mean AUC of ``scores [n, K]`` over the labels with at least so many positives; over all, if none has."""
+    frequent = np.flatnonzero((labels > 0.5).sum(axis=0) >= least_positives)
+    judged = frequent if len(frequent) else np.arange(labels.shape[1])
+    return float(macro_mean(per_label(auroc, scores[:, judged], labels[:, judged]))[0])
 
 
 def masked_bce(logits: Tensor, labels: Tensor) -> Tensor:
