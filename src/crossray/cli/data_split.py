@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from crossray.data.split_table import SplitTable
+    from crossray.data.splits import Texts
     from crossray.data.store import Store
 
 
@@ -21,6 +24,10 @@ def split(
     inside: Annotated[
         str | None, typer.Option(help="A list and one of its folds (iu-rr-v1:0): split without that fold's test side.")
     ] = None,
+    publisher: Annotated[
+        bool, typer.Option("--publisher", help="Take the publisher's own split, as one fold.")
+    ] = False,
+    set_aside: Annotated[float, typer.Option(help="With --publisher: share of its training for validation.")] = 0.0,
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
     test: Annotated[
         float | None, typer.Option(help="One fixed split with this share for test instead of folds.")
@@ -29,38 +36,57 @@ def split(
     labels: Annotated[str | None, typer.Option(help="Labels to stratify on, with commas; all by default.")] = None,
     texts: Annotated[str, typer.Option(help="Studies with identical text: together or apart.")] = "together",
     seed: Annotated[int, typer.Option(help="Breaks ties; the same seed gives the same list.")] = 0,
-    name: Annotated[str, typer.Option(help="The protocol's name, part of its hash.")] = "custom",
+    name: Annotated[str | None, typer.Option(help="The protocol's name, part of its hash; custom by default.")] = None,
 ) -> None:
     """Split a store by patient, identical texts together, every label spread evenly; print what each side holds.
 
+    With --publisher the store is divided as its publisher did; where there is no validation side, --set-aside 0.1 takes
+    a tenth of the training side, by patient.
+
     With --inside settings can be chosen by whole evaluations that have not seen the test side they are chosen for.
     """
+    from crossray.data.publisher_split import publisher_split
     from crossray.data.split_files import read_split, write_split
     from crossray.data.split_report import split_lines
     from crossray.data.split_table import split_table
     from crossray.data.store import Store
-    from crossray.errors import ConfigError
 
+    _check_asked(publisher, set_aside, {"--list": given, "--inside": inside, "--test": test})
     opened = Store.open(store)
-    table = _table(opened, labels, inside)
-    if texts not in ("together", "apart"):
-        raise ConfigError(f"'{texts}' is neither together nor apart.", field="--texts")
+    table, how = _table(opened, labels, inside), _texts(texts)
     if given is not None:
         made = read_split(given)
+    elif publisher:
+        made = publisher_split(opened, table, set_aside=set_aside, seed=seed, texts=how, protocol=name)
     else:
-        made = split_table(
-            table,
-            folds=folds,
-            test_fraction=test,
-            validation_fraction=validation,
-            seed=seed,
-            texts="together" if texts == "together" else "apart",
-            protocol=name,
-        )
+        drawn = partial(split_table, table, folds=folds, test_fraction=test, validation_fraction=validation)
+        made = drawn(seed=seed, texts=how, protocol=name or "custom")
     typer.echo("\n".join(split_lines(made, opened, table)))
     if out is not None:
         write_split(made, out)
         typer.echo(f"Wrote {out}, hash {made.hash[:12]}.")
+
+
+def _check_asked(publisher: bool, set_aside: float, others: Mapping[str, object]) -> None:
+    """Refuse options that have no meaning together."""
+    from crossray.errors import ConfigError
+
+    if not publisher and set_aside:
+        remedy = "Of any other split --validation sets a share aside."
+        raise ConfigError("is for the publisher's split.", field="--set-aside", remedy=remedy)
+    if not 0 <= set_aside < 1:
+        raise ConfigError(f"{set_aside:g} is no share between 0 and 1.", field="--set-aside")
+    asked = [option for option, value in others.items() if value is not None]
+    if publisher and asked:
+        raise ConfigError(f"takes the split as it is: {asked[0]} has no meaning beside it.", field="--publisher")
+
+
+def _texts(written: str) -> Texts:
+    from crossray.errors import ConfigError
+
+    if written not in ("together", "apart"):
+        raise ConfigError(f"'{written}' is neither together nor apart.", field="--texts")
+    return "together" if written == "together" else "apart"
 
 
 def _table(store: Store, labels: str | None, inside: str | None) -> SplitTable:

@@ -22,6 +22,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "progress.py",
         "pool.py",
         "publish.py",
+        "publisher_split.py",
         "randomness.py",
         "report_export.py",
         "iu_protocols.py",

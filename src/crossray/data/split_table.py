@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.data.splits import SIDES, Fold, Side, SplitList, make_splits
+from crossray.data.splits import SIDES, Fold, Side, SplitList, Texts, make_splits
 from crossray.data.store import Store
 from crossray.data.study import Report, Study
 from crossray.data.text import TextConfig, normalise_text, select_text
@@ -76,6 +75,20 @@ class SplitTable:
             for row, study_id in enumerate(self.study_ids)
             if study_id not in left_out and self.patient_ids[row] not in patients and self.text_keys[row] not in texts
         ]
+        return self._rows(kept)
+
+    def only(self, study_ids: Iterable[str]) -> SplitTable:
+        """The table of some studies alone; ids that it does not have are passed over."""
+        wanted = set(study_ids)
+        return self._rows([row for row, study_id in enumerate(self.study_ids) if study_id in wanted])
+
+    def positives(self, fold: Fold) -> dict[Side, list[int]]:
+        """For each side of a fold, the number of positives of each label."""
+        index = {study_id: row for row, study_id in enumerate(self.study_ids)}
+        rows = {side: [index[study_id] for study_id in fold.side(side) if study_id in index] for side in SIDES}
+        return {side: (self.labels[rows[side]] == 1).sum(axis=0).astype(int).tolist() for side in SIDES}
+
+    def _rows(self, kept: Sequence[int]) -> SplitTable:
         return SplitTable(
             tuple(self.study_ids[row] for row in kept),
             tuple(self.patient_ids[row] for row in kept),
@@ -83,12 +96,6 @@ class SplitTable:
             self.labels[kept],
             self.label_names,
         )
-
-    def positives(self, fold: Fold) -> dict[Side, list[int]]:
-        """For each side of a fold, the number of positives of each label."""
-        index = {study_id: row for row, study_id in enumerate(self.study_ids)}
-        rows = {side: [index[study_id] for study_id in fold.side(side) if study_id in index] for side in SIDES}
-        return {side: (self.labels[rows[side]] == 1).sum(axis=0).astype(int).tolist() for side in SIDES}
 
 
 def split_table(
@@ -98,7 +105,7 @@ def split_table(
     test_fraction: float | None = None,
     validation_fraction: float = 0.1,
     seed: int = 0,
-    texts: Literal["together", "apart"] = "together",
+    texts: Texts = "together",
     protocol: str = "custom",
 ) -> SplitList:
     """Split a table's studies, see :func:`crossray.data.splits.make_splits`.

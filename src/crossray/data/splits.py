@@ -14,6 +14,7 @@ from crossray.data.stratify import group_together, stratified_parts
 from crossray.errors import DataError
 from crossray.files import sha256_of_json
 
+Texts = Literal["together", "apart"]
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
 
