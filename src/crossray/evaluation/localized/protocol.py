@@ -1,0 +1,174 @@
+"""A localized protocol as data: which films, which head, which schedule, which number.
+
+Every protocol is a YAML file in ``protocols/``, named by its id. Spec: ``localized_evaluation``, sections 1, 2 and 7;
+``downstream_protocols``, sections 2, 5 and 6.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import Field, model_validator
+
+from crossray.evaluation.heads.segmentation import SegmentationHead
+from crossray.evaluation.heads.segmentation_losses import SegmentationLoss
+from crossray.evaluation.heads.yolo import YoloConfig
+from crossray.evaluation.localized.config import LocalizedConfig
+from crossray.settings import Settings
+
+Kind = Literal["segmentation", "detection", "classification"]
+Metric = Literal["dice", "dice_empty_is_one", "map", "froc", "auroc"]
+Preset = Literal["clean", "legacy"]
+
+_METRICS: dict[Kind, tuple[Metric, ...]] = {
+    "segmentation": ("dice", "dice_empty_is_one"),
+    "detection": ("map", "froc"),
+    "classification": ("auroc",),
+}
+_LOSSES: dict[Kind, tuple[str, ...]] = {
+    "segmentation": get_args(SegmentationLoss),
+    "detection": ("yolo",),
+    "classification": ("bce",),
+}
+_HEADS: dict[Kind, tuple[str, ...]] = {
+    "segmentation": get_args(SegmentationHead),
+    "detection": ("yolo_v3",),
+    "classification": ("linear",),
+}
+
+
+class Schedule(Settings):
+    """:class:`LocalizedConfig` but for what differs from run to run: learning rate, seed, and whether the trunk learns.
+
+    ``batch_size``, ``max_epochs`` and ``patience`` differ between protocols and have no default.
+    """
+
+    batch_size: int = Field(ge=1)
+    max_epochs: int = Field(ge=1)
+    patience: int = Field(ge=1)
+    warmup_batches: int = Field(default=0, ge=0)
+    warmup_learning_rate: float = Field(default=1e-3, gt=0)
+    min_delta: float = Field(default=1e-5, ge=0)
+    selection: Literal["metric", "loss"] = "metric"
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = Field(default=1e-6, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    plateau_patience: int | None = Field(default=3, ge=0)
+    rate_resets: bool = False
+    late_train_mode: bool = False
+
+
+class LegacyDefects(Settings):
+    """Which published defects the ``legacy`` preset brings back (``localized_evaluation``, section 7).
+
+    Attributes:
+        schedule: 4 and 12: the rate is set back at every batch after the warm-up, and the trunk's batch norms learn
+            from the next epoch on only.
+        yolo: 11 and the typo of section 3.3: shapes and boxes are compared with one added to every side.
+        store: 1 and 2: name of the store that was prepared with ``--set legacy=true``; empty: the same as ``clean``.
+        shared_patients: 6: a split list in which patients stand on several sides is taken.
+    """
+
+    schedule: bool = False
+    yolo: bool = False
+    store: str = ""
+    shared_patients: bool = False
+
+
+class LocalizedProtocol(Settings):
+    """One task. Nothing else than this, a store, a split list, a trunk and seeds decides a number.
+
+    Attributes:
+        id: name of the protocol and of its file.
+        paper: whose protocol it is.
+        number: in LoVT's table; 0 for others.
+        source: the data set, by the name of its source.
+        kind: what is predicted.
+        targets: names of masks, labels of boxes, or labels of studies. A mask that a film lacks is empty.
+        train_fraction, validation_fraction: shares of the two sides that are used.
+        train_films: ``balanced`` keeps all positives and as many negatives (MGCA and GLoRIA on SIIM-ACR).
+        shares: train, validation and test of the split that is made where no list is given. A test share of 0: the
+            test side is what the publisher divides off as ``validate``.
+        head: on the trunk.
+        dropout: before the linear layer of classification.
+        unet_width: channels of the U-Net's bridge; each step up halves them. 2048 as published.
+        trunk: ``frozen`` or ``finetune``.
+        loss: of the training.
+        yolo: of detection.
+        metric: what chooses learning rate and epoch on validation, and is the headline on test.
+        learning_rates: tried once each; of equal ones the first is taken.
+        schedule: see :class:`Schedule`.
+        seeds: runs with the chosen learning rate.
+        size: side of the films that the trunk is given; boxes, masks and anchors are in its pixels.
+        normalisation: ``train_side``: mean and std of the whole training side, whatever fraction is trained on;
+            ``half``: 0.5 and 0.5.
+        preset: ``legacy`` after :meth:`as_legacy`.
+        legacy: what that changes.
+        notes: what the sources leave open and was assumed.
+    """
+
+    id: str
+    paper: str
+    number: int = Field(default=0, ge=0)
+    source: str
+    kind: Kind
+    targets: tuple[str, ...] = Field(min_length=1)
+    train_fraction: float = Field(default=1.0, gt=0, le=1)
+    validation_fraction: float = Field(default=1.0, gt=0, le=1)
+    train_films: Literal["all", "balanced"] = "all"
+    shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    head: Literal[SegmentationHead, "yolo_v3"]
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    unet_width: int = Field(default=2048, ge=32, multiple_of=32)
+    trunk: Literal["frozen", "finetune"]
+    loss: Literal[SegmentationLoss, "yolo"]
+    yolo: YoloConfig = YoloConfig()
+    metric: Metric
+    learning_rates: tuple[float, ...] = Field(min_length=1)
+    schedule: Schedule
+    seeds: int = Field(default=5, ge=1)
+    size: int = Field(default=224, ge=32)
+    normalisation: Literal["train_side", "half"] = "train_side"
+    preset: Preset = "clean"
+    legacy: LegacyDefects = LegacyDefects()
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> LocalizedProtocol:
+        for name, known in (("head", _HEADS), ("loss", _LOSSES), ("metric", _METRICS)):
+            if getattr(self, name) not in known[self.kind]:
+                fitting = ", ".join(known[self.kind])
+                raise ValueError(f"{self.kind} has no {name} '{getattr(self, name)}'; it has {fitting}")
+        if abs(sum(self.shares) - 1) > 1e-9:
+            raise ValueError(f"shares must add up to 1, got {list(self.shares)}")
+        if self.train_films == "balanced" and self.kind != "segmentation":
+            raise ValueError("train_films: balanced is for segmentation")
+        self.config(self.learning_rates[0], seed=0)
+        return self
+
+    def as_legacy(self) -> LocalizedProtocol:
+        """The protocol with the published defects that it names."""
+        changes: dict[str, object] = {"preset": "legacy"}
+        if self.legacy.schedule:
+            changes["schedule"] = self.schedule.model_copy(update={"rate_resets": True, "late_train_mode": True})
+        if self.legacy.yolo:
+            changes["yolo"] = self.yolo.model_copy(update={"preset": "legacy"})
+        return self.model_copy(update=changes)
+
+    def config(self, learning_rate: float, seed: int, films: int | None = None) -> LocalizedConfig:
+        """Schedule of one run; a batch holds all of ``films`` if these are fewer than a batch."""
+        settings = self.schedule.model_dump() | {"learning_rate": learning_rate, "seed": seed, "trunk": self.trunk}
+        if films is not None:
+            settings["batch_size"] = min(self.schedule.batch_size, films)
+        return LocalizedConfig.model_validate(settings)
+
+    @property
+    def is_linear_grid(self) -> bool:
+        """Whether all of its runs can be trained together, as one batched problem on maps that are computed once."""
+        return self.trunk == "frozen" and self.head == "linear" and self.dropout == 0
+
+    @property
+    def trainings(self) -> int:
+        """How many heads are trained; a single learning rate needs no search."""
+        return self.seeds + (len(self.learning_rates) if len(self.learning_rates) > 1 else 0)
