@@ -21,6 +21,7 @@ from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
 from crossray.cli.grid import grid
 from crossray.cli.info import info
+from crossray.cli.localized import localized
 from crossray.cli.pretrain import pretrain
 from crossray.cli.transfer import transfer
 
@@ -57,6 +58,7 @@ app.command()(demo)
 app.command()(pretrain)
 app.command()(evaluate)
 app.command()(transfer)
+app.command()(localized)
 app.command()(grid)
 app.command()(compare)
 app.command()(info)

@@ -1,0 +1,79 @@
+"""``crossray localized``: segmentation, detection and classification heads on a trunk, under named protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from crossray.evaluation.localized.plan import LocalizedRequest
+
+_SUITE = "localized18 (LoVT's tasks), prior5 (what PRIOR trains), or the id of one protocol."
+_DATA = "A prepared store, or a folder of stores named by their source (rsna_pneumonia, siim_acr, ...)."
+_TRUNK = "Folder of a run, timm:NAME (ImageNet weights), or random:NAME."
+_WEIGHTS = "For timm:NAME: a .safetensors or .pth file, or hf-hub:owner/model."
+_SPLIT = "A split list, LoVT's lists, or a folder of either; without it splits are made by patient."
+_SET = "Change every protocol, e.g. --set train_fraction=0.01 or --set schedule.patience=5."
+_PRESET = "clean, or legacy: with the published defects that a protocol names."
+_DRY_RUN = "Only print what would run."
+_MEMORY = "Gigabytes that maps of frozen trunks may take."
+
+
+def localized(
+    suite: Annotated[str, typer.Option(help=_SUITE)],
+    data: Annotated[Path, typer.Option(help=_DATA)],
+    out: Annotated[
+        Path, typer.Option(help="Folder for localized.json, localized.csv, localized.md and the trainings.")
+    ],
+    trunk: Annotated[str, typer.Option(help=_TRUNK)] = "timm:resnet50",
+    weights: Annotated[str | None, typer.Option(help=_WEIGHTS, show_default=False)] = None,
+    checkpoint: Annotated[str, typer.Option(help="Which weights of a run: best or last.")] = "best",
+    split: Annotated[Path | None, typer.Option(help=_SPLIT, show_default=False)] = None,
+    fold: Annotated[str | None, typer.Option(help="Fold of the list.", show_default="the first")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Runs with the chosen learning rate.", show_default="5")] = None,
+    epochs: Annotated[int | None, typer.Option(help="At most so many, for a quick look.", show_default=False)] = None,
+    preset: Annotated[str, typer.Option(help=_PRESET)] = "clean",
+    settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,
+    cells: Annotated[Path | None, typer.Option(help="Folder of finished trainings.", show_default="OUT/cells")] = None,
+    memory: Annotated[float, typer.Option(help=_MEMORY)] = 4.0,
+    draws: Annotated[int, typer.Option(help="Bootstrap draws of patients.")] = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False,
+) -> None:
+    """Train heads on a trunk under named protocols, and print every number with its protocol.
+
+    A stopped call goes on where it was. Research only, not for diagnosis.
+    """
+    from crossray.evaluation.localized.plan import LocalizedRequest
+
+    request = LocalizedRequest(
+        suite=suite,
+        data=data,
+        out=out,
+        trunk=trunk,
+        weights=weights,
+        checkpoint=checkpoint,
+        split=split,
+        fold=fold,
+        seeds=seeds,
+        preset=preset,
+        changes=(*(settings or ()), *([f"schedule.max_epochs={epochs}"] if epochs is not None else [])),
+        cells=cells,
+        memory=memory,
+        draws=draws,
+    )
+    _run(request, dry_run)
+
+
+def _run(request: LocalizedRequest, dry_run: bool) -> None:
+    from crossray.evaluation.localized.plan import plan_localized
+
+    if dry_run:
+        typer.echo("\n".join(plan_localized(request).lines))
+        return
+    from crossray.evaluation.localized.suite import run_localized
+
+    run_localized(request, say=lambda line: typer.echo(line, err=True))
+    typer.echo((request.out / "localized.md").read_text(encoding="utf-8"))
+    typer.echo(f"Written: {request.out}")

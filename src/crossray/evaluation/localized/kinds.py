@@ -1,0 +1,199 @@
+"""The three kinds of tasks: their truth, head, loss, validation metric, predictions and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from crossray.evaluation.cells import Arrays
+from crossray.evaluation.detection.average_precision import mean_average_precision
+from crossray.evaluation.detection.froc import froc
+from crossray.evaluation.heads.boxes import BoxTargets, Detections, joined_detections
+from crossray.evaluation.heads.classification import LinearClassification
+from crossray.evaluation.heads.maps import MapChannels
+from crossray.evaluation.heads.yolo import detection_head
+from crossray.evaluation.localized.films import Rows, TaskFilms
+from crossray.evaluation.localized.image_dice import EmptyIsOneScorer, positive_films
+from crossray.evaluation.localized.mask_heads import mask_head
+from crossray.evaluation.localized.measures import (
+    Measures,
+    classification_measures,
+    detection_measures,
+    segmentation_measures,
+)
+from crossray.evaluation.localized.model import LocalizedModel
+from crossray.evaluation.localized.parts import LocalizedPart
+from crossray.evaluation.localized.protocol import LocalizedProtocol
+from crossray.evaluation.localized.scorers import (
+    AurocScorer,
+    BoxScorer,
+    DiceScorer,
+    Scorer,
+    detection_sets,
+)
+from crossray.evaluation.localized.tasks import ClassificationTask, DetectionTask, LocalizedTask, SegmentationTask
+from crossray.evaluation.localized.truth import Boxes, Labels, Masks
+from crossray.evaluation.metrics import FloatArray
+from crossray.evaluation.segmentation.counts import CountsAccumulator, MaskCounts
+
+TruthT = TypeVar("TruthT")
+PredictionT = TypeVar("PredictionT")
+
+
+class TaskKind(Protocol[TruthT, PredictionT]):
+    """What :class:`TaskRun` needs to know of a task."""
+
+    @property
+    def task(self) -> LocalizedTask[TruthT, PredictionT]:
+        """Loss and prediction."""
+        ...
+
+    def truth(self, rows: Rows) -> TruthT:
+        """What is true of films."""
+        ...
+
+    def make_head(self, channels: MapChannels) -> nn.Module:
+        """A fresh head."""
+        ...
+
+    def scorer(self) -> Scorer[PredictionT, TruthT]:
+        """A fresh validation metric."""
+        ...
+
+    def predictions(self, model: LocalizedModel, part: LocalizedPart[TruthT], batch_size: int) -> Arrays:
+        """What is kept of a model's predictions."""
+        ...
+
+    def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
+        """Every number of kept predictions."""
+        ...
+
+    def positives(self, rows: Rows) -> dict[str, int]:
+        """How many films have each target."""
+        ...
+
+
+class SegmentationKind:
+    """Masks."""
+
+    def __init__(self, protocol: LocalizedProtocol, films: TaskFilms) -> None:
+        assert protocol.loss != "yolo"  # a protocol is checked to fit together
+        self.protocol, self.task = protocol, SegmentationTask(protocol.loss)
+        self.truth = Masks(films.store, _all_rows(films), protocol.targets, protocol.size)
+
+    def make_head(self, channels: MapChannels) -> nn.Module:
+        """See :func:`mask_head`."""
+        return mask_head(self.protocol, channels)
+
+    def scorer(self) -> Scorer[Tensor, Tensor]:
+        """Dice of the whole split, or of each film with an empty one as 1."""
+        return DiceScorer() if self.protocol.metric == "dice" else EmptyIsOneScorer()
+
+    def predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
+        """Pixel counts of each film and class; masks are let go."""
+        counted = CountsAccumulator()
+        for outputs, truth in _batches(model, part, batch_size):
+            counted.add(self.task.predict(outputs).numpy(), truth.numpy())
+        return dict(vars(counted.counts()))
+
+    def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
+        """Every Dice, with its baselines."""
+        names = ("true_positive", "false_positive", "false_negative", "true_negative")
+        return segmentation_measures(MaskCounts(*(arrays[name] for name in names)), self.protocol.targets, weights)
+
+    def positives(self, rows: Rows) -> dict[str, int]:
+        """Films with a pixel inside."""
+        found = positive_films(self.truth, rows).sum(dim=0)
+        return dict(zip(self.protocol.targets, found.tolist(), strict=True))
+
+
+class DetectionKind:
+    """Boxes."""
+
+    def __init__(self, protocol: LocalizedProtocol, films: TaskFilms) -> None:
+        self.protocol, self.task = protocol, DetectionTask((protocol.size, protocol.size), protocol.yolo)
+        self.truth = Boxes(films.store, _all_rows(films), protocol.targets, protocol.size)
+
+    def make_head(self, channels: MapChannels) -> nn.Module:
+        """YOLOv3."""
+        return detection_head(channels, len(self.protocol.targets))
+
+    def scorer(self) -> Scorer[Detections, BoxTargets]:
+        """mAP or FROC."""
+        if self.protocol.metric == "froc":
+            return BoxScorer(lambda found: float(froc(found)[0]))
+        return BoxScorer(lambda found: float(mean_average_precision(found)[0]))
+
+    def predictions(self, model: LocalizedModel, part: LocalizedPart[BoxTargets], batch_size: int) -> Arrays:
+        """Boxes that are left after suppression."""
+        found = joined_detections([self.task.predict(outputs) for outputs, _ in _batches(model, part, batch_size)])
+        names = ("boxes", "scores", "classes", "film")
+        return {name: getattr(found, name).numpy() for name in names}
+
+    def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
+        """mAP and FROC over all films."""
+        tensors = {name: torch.from_numpy(arrays[name]) for name in ("boxes", "scores", "classes", "film")}
+        sets = detection_sets(Detections(**tensors, films=len(rows)), self.truth(rows))
+        return detection_measures(sets, self.protocol.targets, weights, legacy=self.protocol.preset == "legacy")
+
+    def positives(self, rows: Rows) -> dict[str, int]:
+        """Films with a box of each class."""
+        boxes = self.truth(rows)
+        films = [len(torch.unique(boxes.film[boxes.classes == k])) for k in range(len(self.protocol.targets))]
+        return dict(zip(self.protocol.targets, films, strict=True))
+
+
+class ClassificationKind:
+    """Labels of studies."""
+
+    task = ClassificationTask()
+
+    def __init__(self, protocol: LocalizedProtocol, films: TaskFilms) -> None:
+        self.protocol = protocol
+        self.truth = Labels(films.store, _all_rows(films), protocol.targets)
+
+    def make_head(self, channels: MapChannels) -> nn.Module:
+        """One linear layer on the pooled feature."""
+        return LinearClassification(channels, len(self.protocol.targets), self.protocol.dropout)
+
+    def scorer(self) -> Scorer[Tensor, Tensor]:
+        """Macro AUROC."""
+        return AurocScorer()
+
+    def predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
+        """Logits ``[n, K]``."""
+        return {"logits": torch.cat([outputs for outputs, _ in _batches(model, part, batch_size)]).numpy()}
+
+    def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
+        """AUROC, average precision, F1."""
+        labels = self.truth(rows).double().numpy()
+        return classification_measures(arrays["logits"].astype(np.float64), labels, self.protocol.targets, weights)
+
+    def positives(self, rows: Rows) -> dict[str, int]:
+        """Films of studies that have each label."""
+        return dict(zip(self.protocol.targets, (self.truth(rows) == 1).sum(dim=0).tolist(), strict=True))
+
+
+def kind_of(protocol: LocalizedProtocol, films: TaskFilms) -> TaskKind[Any, Any]:
+    """The kind of a protocol with the truth of its films; truth and predictions fit each other inside a kind."""
+    if protocol.kind == "segmentation":
+        return SegmentationKind(protocol, films)
+    if protocol.kind == "detection":
+        return DetectionKind(protocol, films)
+    return ClassificationKind(protocol, films)
+
+
+def _all_rows(films: TaskFilms) -> Rows:
+    return np.concatenate([films.train, films.validation, films.test])
+
+
+@torch.no_grad()
+def _batches(model: LocalizedModel, part: LocalizedPart[TruthT], batch_size: int) -> Iterator[tuple[Any, TruthT]]:
+    """Outputs and truth of a part, in its order and in evaluation mode."""
+    model.eval()
+    for places in torch.split(part.places, batch_size):
+        yield model(part.inputs(places)), part.targets(places)

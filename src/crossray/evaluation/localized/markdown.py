@@ -1,0 +1,77 @@
+"""Localized results as one Markdown document: a line a protocol, then everything of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crossray.evaluation.localized.table import LocalizedResults, LocalizedRow
+from crossray.evaluation.segmentation.scores import MODEL
+
+
+def markdown(results: LocalizedResults) -> str:
+    """The document; numbers are per cent."""
+    provenance = results.provenance
+    protocols = list(dict.fromkeys(row.protocol for row in results.rows))
+    lines = [
+        f"# Localized evaluation: {provenance.suite}, {provenance.model}",
+        "",
+        "Research only, not for diagnosis. Numbers are per cent, means over runs. In brackets: "
+        f"{100 * provenance.level:g} % interval by bootstrap over patients of the test side, {provenance.draws} draws. "
+        "±: LoVT's half-width over runs, 1.96 s / √runs.",
+        "",
+        *_headlines([results.headline(protocol) for protocol in protocols]),
+        "",
+        *(f"- {name}: not run, {reason}" for name, reason in provenance.skipped.items()),
+        f"- trunk `{provenance.trunk_hash[:16]}`, command: `{provenance.command}`",
+        f"- {provenance.date}; " + ", ".join(f"{name} {version}" for name, version in provenance.versions.items()),
+    ]
+    for protocol in protocols:
+        lines += ["", *_everything_of([row for row in results.rows if row.protocol == protocol])]
+    return "\n".join(lines) + "\n"
+
+
+def _headlines(rows: Sequence[LocalizedRow]) -> list[str]:
+    columns = ("protocol", "preset", "metric", "value", "seeds", "films, train / validation / test", "split", "changed")
+    lines = ["| " + " | ".join(columns) + " |", "| --- | --- | --- | ---: | ---: | ---: | --- | --- |"]
+    for row in rows:
+        films = f"{row.train} / {row.validation} / {row.n}"
+        split = f"{row.split} `{row.split_hash[:12]}`"
+        cells = (row.protocol, row.preset, _metric(row), _value(row), row.seeds, films, split, row.changed or "–")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _everything_of(rows: Sequence[LocalizedRow]) -> list[str]:
+    first = rows[0]
+    predictors = list(dict.fromkeys(row.predictor for row in rows))
+    changed = f", changed: {first.changed}" if first.changed else ""
+    lines = [
+        f"## {first.protocol} ({first.preset}{changed})",
+        "",
+        f"Store of `{first.source}` `{first.store_hash[:12]}`; learning rate {first.learning_rate:g}, "
+        f"batches of {first.batch_size}.",
+        "",
+        "| metric | " + " | ".join(predictors) + " |",
+        "| --- |" + " ---: |" * len(predictors),
+    ]
+    by_place = {(row.metric, row.target, row.predictor): row for row in rows}
+    for metric, target in dict.fromkeys((row.metric, row.target) for row in rows):
+        found = [by_place.get((metric, target, predictor)) for predictor in predictors]
+        named = next(row for row in found if row is not None)
+        cells = ["" if row is None else _value(row) for row in found]
+        lines.append(f"| {_metric(named)} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _metric(row: LocalizedRow) -> str:
+    of = f" (n⁺ {row.positives} of {row.n})" if row.positives is not None else ""
+    return f"{row.metric}, {row.target}{of}"
+
+
+def _value(row: LocalizedRow) -> str:
+    if row.value is None:
+        return "–"
+    text = f"{100 * row.value:.1f}"
+    if row.low is not None and row.high is not None and row.predictor == MODEL:
+        text += f" [{100 * row.low:.1f} to {100 * row.high:.1f}]"
+    return text if row.half_width is None else f"{text} ± {100 * row.half_width:.1f}"

@@ -1,0 +1,121 @@
+"""What one run's predictions on test films are worth, under the estimate and every bootstrap draw at once.
+
+Weights are ``[1 + draws, n]``: row 0 counts every film once, the others are draws of patients. So a measure is
+``[1 + draws]`` numbers, the estimate first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from crossray.evaluation.classification.binary import binary_counts
+from crossray.evaluation.detection.average_precision import mean_average_precision
+from crossray.evaluation.detection.boxes import DetectionSet
+from crossray.evaluation.detection.froc import froc, interpolated_froc
+from crossray.evaluation.intervals import bootstrap_weights
+from crossray.evaluation.metrics import FloatArray, auroc, average_precision, macro_mean, per_label
+from crossray.evaluation.segmentation.counts import MaskCounts
+from crossray.evaluation.segmentation.scores import (
+    ALL_EMPTY,
+    ALL_POSITIVE,
+    MODEL,
+    class_mean_dice,
+    dataset_dice,
+    segmentation_scores,
+)
+
+DATASET_DICE = "Dice, whole split"
+EMPTY_IS_ONE = "Dice, empty = 1"
+MAP, FROC, AUROC = "mAP", "FROC", "AUROC"
+
+_CALLED = 0.5
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a number is: its metric, its class (or the mean over some), and who predicted (the model or a baseline)."""
+
+    metric: str
+    target: str
+    predictor: str = MODEL
+
+
+Measures = dict[Measured, FloatArray]
+
+
+def estimate_and_draws(patients: Sequence[str | None], draws: int, seed: int, stratum: str) -> FloatArray:
+    """Weights ``[1 + draws, n]``."""
+    drawn = bootstrap_weights(patients, draws=draws, seed=seed, stratum=stratum)
+    return np.concatenate([np.ones((1, len(patients))), drawn])
+
+
+def mean_of(targets: Sequence[str]) -> str:
+    """How the mean over several classes is called; one class goes by its own name."""
+    return targets[0] if len(targets) == 1 else f"mean of {len(targets)}"
+
+
+def segmentation_measures(counts: MaskCounts, targets: Sequence[str], weights: FloatArray) -> Measures:
+    """Every Dice of the model beside those of predicting nothing and everything.
+
+    Of several classes: the mean of each score over those for which it is defined, except for the Dice of the whole
+    split, of which a class without any pixel counts 0 (LoVT on NIH); then that Dice of each class.
+    """
+    found: Measures = {}
+    for metric, by_predictor in segmentation_scores(counts, weights).items():
+        for predictor, values in by_predictor.items():
+            found[Measured(metric, mean_of(targets), predictor)] = macro_mean(values)
+    if len(targets) > 1:
+        whole = {MODEL: counts, ALL_EMPTY: counts.all_empty(), ALL_POSITIVE: counts.all_positive()}
+        for predictor, own in whole.items():
+            found[Measured(DATASET_DICE, mean_of(targets), predictor)] = class_mean_dice(own, weights)
+        of_class = dataset_dice(counts, weights)
+        found |= {Measured(DATASET_DICE, target): of_class[:, k] for k, target in enumerate(targets)}
+    return found
+
+
+def detection_measures(
+    sets: Sequence[DetectionSet], targets: Sequence[str], weights: FloatArray, *, legacy: bool
+) -> Measures:
+    """mAP, AP50, AP75 and FROC, means over the classes that have a true box; all films count.
+
+    ``legacy`` adds MGCA's mAP, which drops films without a true box and films without a prediction.
+    """
+    metrics: dict[str, Callable[[DetectionSet], FloatArray]] = {
+        MAP: lambda found: mean_average_precision(found, weights=weights),
+        "AP50": lambda found: mean_average_precision(found, (0.5,), weights=weights),
+        "AP75": lambda found: mean_average_precision(found, (0.75,), weights=weights),
+        FROC: lambda found: froc(found, weights),
+        "FROC, interpolated": lambda found: interpolated_froc(found, weights),
+    }
+    if legacy:
+        metrics["mAP, films with boxes"] = lambda found: mean_average_precision(
+            found, scope="mgca_legacy", weights=weights
+        )
+    nothing = np.full((len(weights), 1), np.nan)
+    return {
+        Measured(name, mean_of(targets)): macro_mean(
+            np.stack([metric(found) for found in sets], axis=1) if sets else nothing
+        )
+        for name, metric in metrics.items()
+    }
+
+
+def classification_measures(
+    logits: FloatArray, labels: FloatArray, targets: Sequence[str], weights: FloatArray
+) -> Measures:
+    """AUROC, average precision and F1 at a probability of 0.5: mean over the labels, then each."""
+    each = {
+        AUROC: per_label(auroc, logits, labels, weights),
+        "AP": per_label(average_precision, logits, labels, weights),
+        "F1 at 0.5": binary_counts(expit(logits), labels, _CALLED, weights).f1(),
+    }
+    found: Measures = {}
+    for metric, values in each.items():
+        found[Measured(metric, mean_of(targets))] = macro_mean(values)
+        if len(targets) > 1:
+            found |= {Measured(metric, target): values[:, k] for k, target in enumerate(targets)}
+    return found

@@ -1,0 +1,190 @@
+"""One protocol on one trunk: learning rates tried on validation, fresh seeds with the best, predictions on test.
+
+Spec: ``localized_evaluation``, section 2. Every training is a cell on disk, so that a stopped call goes on. The search
+has a seed of its own: the runs that are reported repeat none of it (defect 3 was that they did).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+
+import crossray
+from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.heads.trunk import MapTrunk
+from crossray.evaluation.localized.films import Rows, TaskFilms
+from crossray.evaluation.localized.kinds import TaskKind
+from crossray.evaluation.localized.map_shelf import MapShelf, Say
+from crossray.evaluation.localized.mask_heads import strides_read
+from crossray.evaluation.localized.parts import CachedMaps, LocalizedPart
+from crossray.evaluation.localized.pixels import FilmPixels
+from crossray.evaluation.localized.protocol import LocalizedProtocol
+from crossray.evaluation.localized.trainers import Run, Trained, grid_trainer, lone_trainer
+from crossray.files import sha256_of_json
+
+TruthT = TypeVar("TruthT")
+PredictionT = TypeVar("PredictionT")
+
+SEARCH_SEED = 0
+
+#: Parts of a protocol that no training depends on.
+_WORDS = {"notes", "number", "paper", "seeds", "legacy", "shares"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes:
+        learning_rate: that was chosen.
+        searched: learning rate and best validation metric, in the protocol's order; empty with a single rate.
+        seeds: of the runs.
+        runs: kept predictions of each run on the test films.
+        validation: best validation metric of each run.
+        epochs: how many epochs each was trained.
+    """
+
+    learning_rate: float
+    searched: tuple[tuple[float, float], ...]
+    seeds: tuple[int, ...]
+    runs: tuple[Arrays, ...]
+    validation: tuple[float, ...]
+    epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TaskRun(Generic[TruthT, PredictionT]):
+    """A protocol with everything that it runs on.
+
+    Attributes:
+        protocol: with its changes.
+        films: its films.
+        kind: its truth and its head.
+        trunk: whose maps the shelf keeps.
+        trunk_hash: of its tensors.
+        pixels: its films, normalised.
+        shelf: maps that tasks share.
+        cells: finished trainings.
+        say: told of each training.
+        also: films that other tasks of the suite need maps of.
+    """
+
+    protocol: LocalizedProtocol
+    films: TaskFilms
+    kind: TaskKind[TruthT, PredictionT]
+    trunk: MapTrunk
+    trunk_hash: str
+    pixels: FilmPixels
+    shelf: MapShelf
+    cells: Cells
+    say: Say
+    also: Rows
+
+    def run(self) -> Outcome:
+        """Search, then run the seeds; trainings that are on disk are read."""
+        searched = self._search()
+        rate = searched[0][0] if searched else self.protocol.learning_rates[0]
+        # Of equal ones the earliest, as max() gives it; what is undefined is no candidate unless all are.
+        rate = max(searched, key=lambda pair: _or_worst(pair[1]))[0] if searched else rate
+        seeds = tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.protocol.seeds))
+        train = self._trainer([Run(rate, seed) for seed in seeds])
+        found = [self._cell("run", Run(rate, seed), train, tested=True) for seed in seeds]
+        return Outcome(
+            learning_rate=rate,
+            searched=searched,
+            seeds=seeds,
+            runs=tuple(found),
+            validation=tuple(float(cell["best_metric"]) for cell in found),
+            epochs=tuple(len(cell["validation_metric"]) for cell in found),
+        )
+
+    def _search(self) -> tuple[tuple[float, float], ...]:
+        rates = self.protocol.learning_rates
+        if len(rates) == 1:
+            return ()
+        runs = [Run(rate, SEARCH_SEED) for rate in rates]
+        train = self._trainer(runs)
+        return tuple((run.rate, float(self._cell("search", run, train, tested=False)["best_metric"])) for run in runs)
+
+    def _cell(self, stage: str, run: Run, train: Callable[[Run], Trained], *, tested: bool) -> Arrays:
+        """A finished training: its validation and, if it is ``tested``, its predictions."""
+
+        def make() -> Arrays:
+            trained = train(run)
+            best = trained.best
+            self.say(
+                f"{self.protocol.id}: {stage}, learning rate {run.rate:g}, seed {run.seed}: best epoch {best.epoch} of "
+                f"{len(trained.history)}, validation {best.validation_metric:.4f}"
+            )
+            arrays = self.kind.predictions(trained.model, self._parts[2], self._batch_size) if tested else {}
+            return arrays | {
+                "best_metric": np.array(best.validation_metric),
+                "validation_metric": np.array([epoch.validation_metric for epoch in trained.history]),
+                "validation_loss": np.array([epoch.validation_loss for epoch in trained.history]),
+            }
+
+        name = f"{self.protocol.id}/{stage}-{run.rate:g}-{run.seed}"
+        return self.cells.get(name, self._made_from | {"rate": run.rate, "seed": run.seed, "tested": tested}, make)
+
+    def _trainer(self, runs: Sequence[Run]) -> Callable[[Run], Trained]:
+        def make_trainer() -> Callable[[Run], Trained]:
+            train, validation, _ = self._parts
+            schedule = [self.protocol.config(run.rate, run.seed, len(train)) for run in runs]
+            configs = dict(zip(runs, schedule, strict=True))
+            if self.protocol.is_linear_grid and isinstance(train.inputs, CachedMaps):
+                return grid_trainer(self.protocol, self.kind, self.trunk, train, validation, configs)
+            return lone_trainer(self.kind, self.trunk, train, validation, configs)
+
+        made: list[Callable[[Run], Trained]] = []
+
+        def train(run: Run) -> Trained:
+            # Nothing is computed for a task whose trainings are all on disk.
+            if not made:
+                made.append(make_trainer())
+            return made[0](run)
+
+        return train
+
+    @cached_property
+    def _parts(self) -> tuple[LocalizedPart[TruthT], LocalizedPart[TruthT], LocalizedPart[TruthT]]:
+        """Train, validation and test, on maps where the trunk is frozen and there is room for them."""
+        sides = (self.films.train, self.films.validation, self.films.test)
+        every = np.concatenate(sides)
+        strides = strides_read(self.protocol, self.trunk.channels)
+        found = self.shelf.maps(self.pixels, every, self.also, strides) if self.protocol.trunk == "frozen" else None
+        maps, pool = found if found is not None else (None, np.unique(every))
+        inputs = maps if maps is not None else lambda places: self.pixels(pool[places.numpy()])
+        train, validation, test = (
+            LocalizedPart(
+                inputs,
+                lambda places: self.kind.truth(pool[places.numpy()]),
+                torch.from_numpy(np.searchsorted(pool, rows)),
+            )
+            for rows in sides
+        )
+        return train, validation, test
+
+    @property
+    def _batch_size(self) -> int:
+        return self.protocol.schedule.batch_size
+
+    @cached_property
+    def _made_from(self) -> dict[str, object]:
+        sides = (self.films.train, self.films.validation, self.films.test)
+        return {
+            "protocol": self.protocol.model_dump(mode="json", exclude=_WORDS),
+            "films": sha256_of_json([self.films.store.hash, *(rows.tolist() for rows in sides)]),
+            "normalisation": list(self.pixels.key[2:]),
+            "trunk": self.trunk_hash,
+            "crossray": crossray.__version__,
+        }
+
+
+def _or_worst(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
