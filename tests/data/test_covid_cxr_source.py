@@ -11,6 +11,7 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.selection import select_studies
 from crossray.data.sources.covid_cxr import CovidCxrOptions, CovidCxrSource, view_of
 from crossray.data.sources.covid_cxr_notes import LABELS, credit_of, finding_labels, note_report
+from crossray.data.store import Store
 from crossray.data.text import TextConfig, select_text
 from crossray.data.twins.covid_cxr import CREDIT, FINDINGS, film_boxes, film_masks, finding, has_lateral, stem, view
 from crossray.data.twins.material import TwinStudy
@@ -185,3 +186,9 @@ def test_the_copy_at_hand_is_prepared_whole(real_data: Path, tmp_path: Path) -> 
     summary = prepare_store(source, tmp_path / "store", PrepareConfig(size=32), workers=1)
     assert (summary.manifest.studies, summary.manifest.films) == (153, 153)
     assert summary.funnel.study_rules == {"no_film_of_wanted_view": 36, "view_unknown": 33}
+    store = Store.open(tmp_path / "store")
+    assert len({*store.patient_ids}) == 98
+    films = [store.film(row) for row in range(store.film_count)]
+    assert (sum(len(film.boxes) for film in films), sum(len(film.mask_names) for film in films)) == (526, 298)
+    assert [(store.labels[:, k] == 1).sum() for k in range(4)] == [85, 23, 123, 3]
+    assert [(store.labels[:, k] == 0).sum() for k in range(4)] == [39, 101, 3, 125]

@@ -140,4 +140,7 @@ def test_the_published_split_of_the_copy_at_hand(real_data: Path, tmp_path: Path
     store = prepared("nih_cxr14_sample", real_data / "nih_cxr14", tmp_path / "store")
     (fold,) = published(store, set_aside=0.1).folds
     assert (len(fold.train) + len(fold.validation), len(fold.test)) == (642, 108)
+    pneumonia = store.label_names.index("Pneumonia")
+    # All of the copy's test side has it: neither Pneumonia nor No Finding can be scored there.
+    assert all(store.labels[store.index_of(study_id), pneumonia] == 1 for study_id in fold.test)
     assert 0.08 * 642 <= len(fold.validation) <= 0.12 * 642
