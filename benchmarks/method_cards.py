@@ -29,7 +29,7 @@ COLUMNS = (
     ("probe AUROC", "probe", "AUROC", "mean of all", False),
     ("fine-tuned AUROC", "finetune", "AUROC", "mean of all", False),
     ("pointing game, %", "grounding", "pointing game", "all phrases", True),
-    ("where words miss, %", "grounding", "pointing game", "phrases that words alone miss", True),
+    ("where blind maps miss, %", "grounding", "pointing game", "phrases that no blind map hits", True),
 )
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from crossray.evaluation.grounding import CNR, MASS, MIOU, OFF_FILM, POINTING, SIGNED_CNR
-from crossray.evaluation.grounding_floors import WORDS_PRIOR
+from crossray.evaluation.grounding_floors import CENTRE, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import (
     ALL_PHRASES,
     MEAN_OF_FINDINGS,
-    MISSED_BY_WORDS,
+    MISSED_BLIND,
     FoldPhrases,
     fold_phrases,
     grounding_rows,
@@ -56,19 +56,23 @@ def test_means_over_phrases_findings_and_each_finding() -> None:
     assert counts == {ALL_PHRASES: 4, MEAN_OF_FINDINGS: None, "Edema": 3, "Nodule": 1}
 
 
-def test_who_knows_what_words_alone_miss_has_looked() -> None:
-    words = Evaluated(WORDS_PRIOR, kind="floor")
-    predictions = {OURS: [scored([1, 1, 0, 1], [1, 1, 0, 1])], words: [scored([0, 1, 0, 1], [0, 1, 0, 1])]}
+def test_phrases_that_every_blind_map_misses_have_a_line() -> None:
+    words, centre = Evaluated(WORDS_PRIOR, kind="floor"), Evaluated(CENTRE, kind="floor")
+    predictions = {
+        OURS: [scored([1, 1, 0, 1], [1, 1, 0, 1])],
+        words: [scored([0, 0, 0, 1], [0, 1, 0, 1])],
+        centre: [scored([0, 1, 0, 0], [0, 1, 0, 1])],
+    }
     found = {
         row.model: row
         for row in grounding_rows(predictions, [], PROTOCOL)
-        if (row.metric, row.target) == (POINTING, MISSED_BY_WORDS)
+        if (row.metric, row.target) == (POINTING, MISSED_BLIND)
     }
     assert (found["ours"].value, found["ours"].n) == (0.5, 2)
     assert found[WORDS_PRIOR].value == 0
     assert found["chance"].value == pytest.approx((0.1 + 0.3) / 2)
     nothing_missed = {OURS: predictions[OURS], words: [scored([1, 1, 1, 1], [1, 1, 1, 1])]}
-    assert MISSED_BY_WORDS not in {row.target for row in grounding_rows(nothing_missed, [], PROTOCOL)}
+    assert MISSED_BLIND not in {row.target for row in grounding_rows(nothing_missed, [], PROTOCOL)}
 
 
 def test_an_undefined_contrast_is_left_out_of_the_means() -> None:

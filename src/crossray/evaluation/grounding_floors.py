@@ -25,6 +25,7 @@ ANY_PRIOR = "mean of all boxes"
 FINDING_PRIOR = "mean of the finding's boxes"
 SIDE_PRIOR = "mean of the finding's boxes on its side"
 WORDS_PRIOR = "ridge from words to boxes"
+BLIND = (CENTRE, ANY_PRIOR, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR)
 
 #: Maps of floors have so many rows and columns, whatever the film's shape: they are drawn over the film.
 GRID = 48

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.grounding import POINTING, chance_scores
-from crossray.evaluation.grounding_floors import WORDS_PRIOR
+from crossray.evaluation.grounding_floors import BLIND
 from crossray.evaluation.grounding_task import METRICS
 from crossray.evaluation.intervals import bootstrap_weights
 from crossray.evaluation.metrics import FloatArray, macro_mean, weighted_mean
@@ -21,9 +21,9 @@ from crossray.evaluation.summary import Sampled
 
 ALL_PHRASES = "all phrases"
 MEAN_OF_FINDINGS = "mean of the findings"
-MISSED_BY_WORDS = "phrases that words alone miss"
-"""Phrases whose place the best guess from text (``grounding_floors.WORDS_PRIOR``) does not hit: whoever knows them has
-looked. Who only knows words as well as that guess scores nothing there."""
+MISSED_BLIND = "phrases that no blind map hits"
+"""Phrases whose place no map hits that never looks at the film (``grounding_floors.BLIND``). Those maps score nothing
+here by construction; a method that has learned no more of words than they know scores nothing either."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ def grounding_rows(
     differences: Sequence[tuple[Evaluated, Evaluated]],
     protocol: Protocol,
 ) -> list[Row]:
-    """Every metric for all phrases, for the mean over findings, for each finding, and for the phrases that words miss.
+    """Every metric for all phrases, for the mean over findings, for each finding, and for the phrases that blind maps miss.
 
     Every prediction must cover the same phrases in the same order, which makes the differences paired.
     """
     values = {who: _joined(folds) for who, folds in predictions.items()}
-    from_words = next((own[POINTING] for who, own in values.items() if who.model == WORDS_PRIOR), None)
-    missed = None if from_words is None else from_words < 0.5
+    blind = [own[POINTING] for who, own in values.items() if who.model in BLIND]
+    missed = np.max(blind, axis=0) < 0.5 if blind else None
     table = _Table.of(next(iter(predictions.values())), protocol, missed)
     sampled = {who: {m: table.sample(v) for m, v in own.items()} for who, own in values.items()}
     area = np.concatenate([fold.area for fold in next(iter(predictions.values()))])
@@ -115,7 +115,7 @@ class _Table:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return (ALL_PHRASES, MEAN_OF_FINDINGS, *self.findings, *(() if self.missed is None else (MISSED_BY_WORDS,)))
+        return (ALL_PHRASES, MEAN_OF_FINDINGS, *self.findings, *(() if self.missed is None else (MISSED_BLIND,)))
 
     def sample(self, values: FloatArray) -> Sampled:
         """Means of ``values [P]``, one column a target; phrases for which the metric is undefined are left out."""
@@ -140,7 +140,7 @@ class _Table:
         count: int | None = len(self.finding_of)
         if target == MEAN_OF_FINDINGS:
             count = None
-        elif target == MISSED_BY_WORDS and self.missed is not None:
+        elif target == MISSED_BLIND and self.missed is not None:
             count = int(self.missed.sum())
         elif target != ALL_PHRASES:
             count = int((self.finding_of == self.findings.index(target)).sum())
