@@ -62,7 +62,7 @@ def grounding_rows(
     differences: Sequence[tuple[Evaluated, Evaluated]],
     protocol: Protocol,
 ) -> list[Row]:
-    """Every metric for all phrases, for the mean over findings, for each finding, and for the phrases that blind maps miss.
+    """Every metric for all phrases, the mean over findings, each finding, and the phrases that blind maps miss.
 
     Every prediction must cover the same phrases in the same order, which makes the differences paired.
     """
