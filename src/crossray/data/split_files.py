@@ -156,8 +156,9 @@ def shared_texts(fold: Fold, text_key_of: Mapping[str, str]) -> dict[tuple[Side,
         text_key_of: study id -> normalised text; ids that are not in it are passed over.
     """
     keys = {side: [text_key_of[i] for i in fold.side(side) if text_key_of.get(i)] for side in SIDES}
+    known = {side: set(keys[side]) for side in SIDES}
     pairs: list[tuple[Side, Side]] = [("train", "validation"), ("train", "test"), ("validation", "test")]
-    return {(first, second): sum(key in set(keys[first]) for key in keys[second]) for first, second in pairs}
+    return {(first, second): sum(key in known[first] for key in keys[second]) for first, second in pairs}
 
 
 def _line(value: object) -> str:
