@@ -124,9 +124,22 @@ def test_a_missing_film_is_listed_and_a_partial_download_told_of(copy: Path) -> 
 
 
 def test_boxes_of_a_film_without_row_are_told_of(copy: Path) -> None:
+    unknown = [f"0000999{number}_000.png" for number in range(9, -1, -1)]
     with (copy / BOXES).open("a", encoding="utf-8") as file:
-        file.write("00009999_000.png,Mass,1.0,1.0,2.0,2.0,,,\n")
-    assert [remark.film_id for remark in found_in(NihCxr14Source(copy, UNCHECKED)).remarks] == ["00009999_000.png"]
+        file.writelines(f"{name},Mass,1.0,1.0,2.0,2.0,,,\n" for name in unknown)
+    remarks = found_in(NihCxr14Source(copy, UNCHECKED)).remarks
+    assert [(remark.rule, remark.film_id) for remark in remarks] == [
+        ("box_of_unknown_film", name) for name in sorted(unknown)
+    ]
+
+
+def test_a_film_without_row_is_listed(copy: Path) -> None:
+    first = (copy / ENTRIES).read_text(encoding="utf-8").splitlines()[1]
+    replace_in(copy / ENTRIES, f"{first}\n", "")
+    found = found_in(NihCxr14Source(copy, UNCHECKED))
+    stem = first.partition(".")[0]
+    assert [(item.study_id, item.rule) for item in found.rejected] == [(stem, "no_label")]
+    assert (len(found.studies), stem in found.studies) == (15, False)
 
 
 def test_a_wrong_folder_lists_what_is_missing(copy: Path, tmp_path: Path) -> None:

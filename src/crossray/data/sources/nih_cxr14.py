@@ -110,7 +110,7 @@ class NihCxr14Source:
         return fingerprint_of(tables, self._films.values(), self.root, self._options)
 
     def studies(self) -> Iterator[Study | Rejected | Remark]:
-        """Every film of the labels' table as a study; then a remark for each box of a film that is not in it.
+        """Every film of the labels' table as a study; then each film, and each film's boxes, that it has no row of.
 
         Raises:
             DataError: a table cannot be read, or, after the last study, the set holds other numbers than it should.
@@ -132,7 +132,10 @@ class NihCxr14Source:
                 yield self._study(row, boxed.get(name, []), split_of.get(name, ""))
             except StudyError as error:
                 yield rejected(Path(name).stem, error)
-        for name in boxed.keys() - seen:
+        for name in sorted(self._films.keys() - seen):
+            reason = f"{self._entries.name} has no row for it."
+            yield Rejected(Path(name).stem, "no_label", reason, str(self._films[name]))
+        for name in sorted(boxed.keys() - seen):
             reason = f"{BOXES} has boxes of it, {self._entries.name} has no such film."
             yield Remark("", "box_of_unknown_film", reason, name)
 
