@@ -131,11 +131,16 @@ class MimicCxrSource:
         split_of = split_by_study(self._split_table) if self._split_table else {}
         marks = StudyMarks.read(self._label_table) if self._label_table else None
         by_study: dict[str, list[FilmRecord]] = {}
+        left_out: set[str] = set()
         for item in film_records(self._films_table):
-            if isinstance(item, Rejected):
-                yield item
-            else:
+            if isinstance(item, FilmRecord):
                 by_study.setdefault(item.study, []).append(item)
+            elif not item.study_id or item.study_id not in left_out:
+                left_out.add(item.study_id)
+                yield item
+        # With a row that makes no sense goes its study: it would be one with a film less, and be listed as left out.
+        for study_id in left_out & by_study.keys():
+            del by_study[study_id]
         for study_id, records in by_study.items():
             try:
                 yield from self._study(records, split_of.get(study_id, ""), marks)
