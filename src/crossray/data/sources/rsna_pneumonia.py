@@ -4,7 +4,8 @@ The layout of the Kaggle download: ``stage_2_train_images/<patientId>.dcm``, ``s
 a box and one row without box for a film without opacity, and, if it is there, ``stage_2_detailed_class_info.csv``. The
 test images of stage 2 have no labels and are not read. Every film has the mask ``opacity``, empty where it has no box.
 
-An id names one film, not one person: the films come from ChestX-ray14, where a person has several (§7, 7).
+An id names one film, not one person: the films come from ChestX-ray14, where a person has several (§7, 7). So patients
+are not known.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class RsnaPneumoniaSource:
         film = Film(film_id, "frontal", FilmPixels(path), boxes=boxes, masks={MASK: mask})
         return Study(
             study_id=film_id,
-            patient_id=film_id,
+            patient_id=None,
             films=(film,),
             report=Report(""),
             labels={LABEL: float(bool(boxes))},
