@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sources.ms_cxr import CATEGORIES, MsCxrOptions, MsCxrSource
 from crossray.data.sources.ms_cxr_table import newest_table, phrase_rows
+from crossray.data.store import Store
 from crossray.data.twins.material import TwinStudy
 from crossray.data.twins.ms_cxr import dicom_name, has_report, phrases
 from crossray.errors import DataError
@@ -180,6 +183,7 @@ def test_the_newest_table_is_read_and_its_split_kept(copy: Path) -> None:
         ("label_text", "", "label_text is empty."),
         ("x", "left", "x 'left' is not a number."),
         ("w", "0", "has no area."),
+        ("image_width", "0", "is stated to have"),
         ("dicom_id", "other", "is not files/p../p../s../other.jpg."),
         ("path", "files/1.jpg", "path 'files/1.jpg' is not files/p../p../s../"),
     ],
@@ -206,6 +210,24 @@ def test_a_broken_row_leaves_its_study_out_and_is_counted(copy: Path, column: st
     assert study_id not in found.studies
     with pytest.raises(DataError, match=r"studies: \d+ expected, \d+ found"):
         found_in(MsCxrSource(copy, TWIN))
+
+
+def test_boxes_keep_their_place_on_smaller_copies_of_the_films(copy: Path, tmp_path: Path) -> None:
+    stores = []
+    for number in range(2):
+        prepare_store(MsCxrSource(copy, TWIN), tmp_path / str(number), PrepareConfig(size=32), workers=1)
+        stores.append(Store.open(tmp_path / str(number)))
+        for path in copy.rglob("*.jpg"):
+            with Image.open(path) as film:
+                smaller = film.resize((film.width // 2, film.height // 2))
+            smaller.save(path)
+    whole, small = stores
+    assert (len(small), small.film_count) == (len(whole), whole.film_count)
+    for row in range(whole.film_count):
+        before, after = whole.film(row), small.film(row)
+        assert after.boxes == before.boxes
+        assert after.geometry.boxes_to_prepared(after.boxes) == before.geometry.boxes_to_prepared(before.boxes)
+        assert after.geometry.file_height == before.geometry.file_height // 2
 
 
 def test_a_row_is_a_box_and_rows_of_one_phrase_are_one_region(twin: tuple[Path, list[TwinStudy]]) -> None:

@@ -2,7 +2,8 @@
 
 The publisher's table (PhysioNet; :mod:`crossray.data.sources.ms_cxr_table`) has one row a box; rows of one film with
 the same phrase and category are one phrase with several boxes. Films are those of MIMIC-CXR-JPG, under the paths that
-the table gives (``files/p10/p10000032/s50414267/<dicom_id>.jpg``); all are frontal.
+the table gives (``files/p10/p10000032/s50414267/<dicom_id>.jpg``); all are frontal. Boxes are in pixels of the size
+that the table states, so the films may be a smaller copy.
 
 A study is one of MIMIC's. Its text is its report, if MIMIC-CXR's reports are at hand and hold every phrase word for
 word (``files/p10/p10000032/s50414267.txt``; case and line breaks apart); else it is the phrases, joined as findings. A
@@ -21,7 +22,7 @@ from pathlib import Path
 from crossray.data.images import FilmPixels
 from crossray.data.reports import decode_report, parse_report, parse_sections
 from crossray.data.sources.base import Rejected, Remark
-from crossray.data.sources.cells import BadRowError, MissingFilmError, box_by_size, check_row, rejected
+from crossray.data.sources.cells import BadRowError, MissingFilmError, box_by_size, check_row, number_of, rejected
 from crossray.data.sources.expected import PublishedOptions, counted, expected_of
 from crossray.data.sources.facts import attributes
 from crossray.data.sources.fingerprint import fingerprint_of
@@ -119,7 +120,7 @@ class MsCxrSource:
 
     def _study(self, study_id: str, rows: list[Row]) -> Iterator[Study | Remark]:
         place = self._place(rows[0])
-        films = {self._place(row)["dicom"]: self._film(row) for row in rows}
+        films = {self._place(row)["dicom"]: (self._film(row), _stated_size(row, self._table)) for row in rows}
         phrases = _phrases(rows, self._table)
         report, spans, missing = self._text(place, phrases)
         if missing:
@@ -130,7 +131,8 @@ class MsCxrSource:
             study_id=study_id,
             patient_id=place["patient"],
             films=tuple(
-                Film(name, "frontal", FilmPixels(path), boxes=_boxes_on(name, phrases)) for name, path in films.items()
+                Film(name, "frontal", FilmPixels(path), *size, boxes=_boxes_on(name, phrases))
+                for name, (path, size) in films.items()
             ),
             report=report,
             labels=labels,
@@ -199,6 +201,14 @@ def _phrases(rows: list[Row], table: Path) -> list[_Phrase]:
         box = box_by_size(row["category_name"], row, BOX_COLUMNS, table)
         boxes.setdefault((row["dicom_id"], row["category_name"], row["label_text"]), []).append(box)
     return [_Phrase(*key, tuple(found)) for key, found in boxes.items()]
+
+
+def _stated_size(row: Row, table: Path) -> tuple[int, int]:
+    """Height and width that the boxes are in pixels of: smaller copies of MIMIC-CXR-JPG go about."""
+    height, width = (number_of(row, column, table) for column in ("image_height", "image_width"))
+    if height < 1 or width < 1:
+        raise BadRowError(f"the film is stated to have {height:g} x {width:g} pixels.", file=table, row=row.number)
+    return int(height), int(width)
 
 
 def _boxes_on(dicom_id: str, phrases: list[_Phrase]) -> tuple[Box, ...]:
