@@ -90,7 +90,7 @@ class FilmRow:
 
 
 def film_rows(table: Path) -> Iterator[FilmRow | Rejected]:
-    """The rows of a table; one whose path is none, or with too many or too few cells, is rejected."""
+    """The rows of a table; one whose path is none is rejected. Cells are looked at study by study."""
     for row in publisher_rows(table, ("Path",)):
         place = place_of(row["Path"])
         if place is None:
