@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+import shlex
 import shutil
 from pathlib import Path
 
@@ -178,11 +179,11 @@ def test_an_option_that_a_set_does_not_have_is_refused(name: str, twins: Path) -
 
 
 def test_a_twin_is_written_and_prepared_by_the_two_commands_that_the_first_one_names(tmp_path: Path) -> None:
-    out = tmp_path / "siim"
+    out = tmp_path / "my siim"
     written = CliRunner().invoke(
         app, ["data", "twin", "siim_acr", "--out", str(out), "--count", "8", "--size", "64"], catch_exceptions=False
     )
-    command = written.stdout.splitlines()[-1].split(": ", 1)[1].split()
+    command = shlex.split(written.stdout.splitlines()[-1].split(": ", 1)[1])
     assert command[:3] == ["crossray", "data", "prepare"]
     prepared = CliRunner().invoke(app, [*command[1:], "--size", "32", "--workers", "1"], catch_exceptions=False)
     assert prepared.exit_code == 0

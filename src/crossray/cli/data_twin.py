@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -27,4 +28,5 @@ def twin(
     expected = write_twin(name, out, config)
     counts = ", ".join(f"{number} {what}" for what, number in expected.counts.items())
     typer.echo(f"Wrote a twin of {name}: {counts}.")
-    typer.echo(f"Prepare it with: crossray data prepare {name} {out} --set expected_counts=twin --out {out}-store")
+    command = ["crossray", "data", "prepare", name, str(out), "--set", "expected_counts=twin", "--out", f"{out}-store"]
+    typer.echo(f"Prepare it with: {shlex.join(command)}")
