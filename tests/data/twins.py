@@ -36,6 +36,7 @@ def sort_items(items: Iterable[Study | Rejected | Remark]) -> Found:
     found = Found()
     for item in items:
         if isinstance(item, Study):
+            assert item.study_id not in found.studies, f"'{item.study_id}' came twice"
             found.studies[item.study_id] = item
         elif isinstance(item, Rejected):
             found.rejected.append(item)
