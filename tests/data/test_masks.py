@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
+from crossray.data.images import FilmPixels
 from crossray.data.run_length import RunLengthError, decode_relative_runs, encode_relative_runs
 from crossray.data.sources.masks import (
     BoxMask,
@@ -111,6 +112,20 @@ def test_the_size_may_come_from_the_films_file(tmp_path: Path) -> None:
     write_dicom(tmp_path / "film.dcm", film)
     assert SizeOfFilm(tmp_path / "film.png").read() == (12, 10)
     assert SizeOfFilm(tmp_path / "film.dcm").read() == (12, 10)
+
+
+def test_the_size_is_told_by_the_header_of_a_film_upright_as_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "film.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (90, 60), dtype=np.uint8)
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        Image.fromarray(noise).save(path, exif=exif)
+        assert SizeOfFilm(path).read() == FilmPixels(path).read().shape
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(StudyError, match="cut short"):
+        FilmPixels(path).read()
+    assert SizeOfFilm(path).read() == (60, 90)
 
 
 def test_masks_travel_to_worker_processes(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from crossray.data.dicom import read_dicom
 from crossray.data.dicom_display import DicomDisplay
@@ -34,6 +36,7 @@ _OTHER_FORMATS = {
 _CONVERT = "Convert it to PNG, JPEG or DICOM."
 _PNG_DEPTH, _PNG_COLOUR_TYPE = 24, 25  # places in the header chunk, which comes first
 _MASK_VALUES = (0, 127, 255)
+_ON_ITS_SIDE = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
 
 
 @dataclass(frozen=True)
@@ -121,14 +124,32 @@ def open_picture(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Imag
     Raises:
         StudyError: missing, in none of the formats, too large, damaged or cut short.
     """
+    with _opened(path, formats) as picture:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+
+
+def picture_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tuple[int, int]:
+    """Height and width of the upright picture in a file, told by its header: nothing is decoded.
+
+    Raises:
+        StudyError: missing, in none of the formats, too large, or without a whole header.
+    """
+    with _opened(path, formats) as picture:
+        on_its_side = picture.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
+        return (picture.width, picture.height) if on_its_side else (picture.height, picture.width)
+
+
+@contextmanager
+def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The picture in a file, its size checked, its pixels not yet decoded; what goes wrong with it is a StudyError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats) as picture:
                 check_film_size(picture.height, picture.width, path)
-                picture.load()
-                return ImageOps.exif_transpose(picture)
+                yield picture
     except StudyError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from crossray.data.dicom_file import looks_like_dicom, read_start
 from crossray.data.dicom_header import read_header
 from crossray.data.grey import check_film_size
-from crossray.data.images import open_picture
+from crossray.data.images import open_picture, picture_size
 from crossray.data.run_length import decode_relative_runs
 from crossray.data.study import Box, MaskSource
 from crossray.errors import StudyError
@@ -70,8 +70,7 @@ class SizeOfFilm:
             header = read_header(self.path)
             check_film_size(header.rows, header.columns, self.path)
             return header.rows, header.columns
-        picture = open_picture(self.path, formats=("PNG", "JPEG"))
-        return picture.height, picture.width
+        return picture_size(self.path)
 
 
 @dataclass(frozen=True)
