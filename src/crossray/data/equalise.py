@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.images import FilmPixels
 from crossray.data.study import PixelSource
 
 
@@ -26,6 +28,11 @@ class EqualisedPixels:
             StudyError: as the source within.
         """
         return equalise(self.pixels.read())
+
+
+def film_pixels(path: Path, *, equalised: bool) -> PixelSource:
+    """The pixels of a film's file, as they are or equalised."""
+    return EqualisedPixels(FilmPixels(path)) if equalised else FilmPixels(path)
 
 
 def equalise(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

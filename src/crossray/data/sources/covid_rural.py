@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from crossray.data.equalise import EqualisedPixels
-from crossray.data.images import FilmPixels
+from crossray.data.equalise import film_pixels
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.expected import PublishedOptions, counted, expected_of
 from crossray.data.sources.facts import age_of, attributes, sex_of
@@ -21,7 +20,7 @@ from crossray.data.sources.fingerprint import fingerprint_of
 from crossray.data.sources.layout import require_layout
 from crossray.data.sources.masks import PictureMask
 from crossray.data.sources.publisher_tables import publisher_rows
-from crossray.data.study import Film, PixelSource, Report, Study
+from crossray.data.study import Film, Report, Study
 
 MASK = "opacity"
 PUBLISHED = {"studies": 221, "patients": 104}
@@ -88,9 +87,7 @@ class CovidRuralSource:
                 yield self._study(stem, named["patient"], people)
 
     def _study(self, stem: str, patient: str, people: Mapping[str, Mapping[str, str]]) -> Study:
-        pixels: PixelSource = FilmPixels(self._films[stem])
-        if self._options.equalise:
-            pixels = EqualisedPixels(pixels)
+        pixels = film_pixels(self._films[stem], equalised=self._options.equalise)
         film = Film(stem, "frontal", pixels, masks={MASK: PictureMask(self._masks[stem])})
         return Study(stem, patient, (film,), Report(""), attributes=people.get(patient, {}))
 

@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from crossray.data.equalise import EqualisedPixels
-from crossray.data.images import FilmPixels
+from crossray.data.equalise import film_pixels
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.cells import BadRowError, box_by_size, check_row, film_in, rejected, rows_by
 from crossray.data.sources.expected import PublishedOptions, counted, expected_of
@@ -25,7 +24,7 @@ from crossray.data.sources.layout import find_part, require_layout
 from crossray.data.sources.masks import BoxMask, SizeOfFilm
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
-from crossray.data.study import Box, Film, PixelSource, Report, Study
+from crossray.data.study import Box, Film, Report, Study
 from crossray.errors import StudyError
 
 CLASSES = (
@@ -149,7 +148,7 @@ class NihCxr14Source:
             label: BoxMask(tuple(box for box in boxes if box.label == label), SizeOfFilm(path))
             for label in dict.fromkeys(box.label for box in boxes)
         }
-        pixels: PixelSource = EqualisedPixels(FilmPixels(path)) if self._options.equalise else FilmPixels(path)
+        pixels = film_pixels(path, equalised=self._options.equalise)
         return Study(
             study_id=Path(name).stem,
             patient_id=row["Patient ID"] or None,

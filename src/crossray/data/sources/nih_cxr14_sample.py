@@ -12,8 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from crossray.data.equalise import EqualisedPixels
-from crossray.data.images import FilmPixels
+from crossray.data.equalise import film_pixels
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.cells import BadRowError, check_row, number_of
 from crossray.data.sources.expected import counted, expected_of
@@ -26,7 +25,7 @@ from crossray.data.sources.picture_copy import BOXES, PictureCopy, SourcedBoxes,
 from crossray.data.sources.rsna_pneumonia import LABEL as OPACITY
 from crossray.data.sources.rsna_pneumonia import MASK as OPACITY_MASK
 from crossray.data.sources.tables import Row
-from crossray.data.study import Film, MaskSource, PixelSource, Report, Study
+from crossray.data.study import Film, MaskSource, Report, Study
 
 TABLE = "labels.csv"
 #: Class of RSNA -> whether there is an opacity; a film that RSNA did not take has no class.
@@ -87,7 +86,7 @@ class NihCxr14SampleSource:
             raise BadRowError(f"nih_split '{row['nih_split']}' is not known.", file=table, row=row.number)
         labels, boxes = self._labels(row), self._boxes(row, box_rows)
         path = self._copy.film(row["image"])
-        pixels: PixelSource = EqualisedPixels(FilmPixels(path)) if self._options.equalise else FilmPixels(path)
+        pixels = film_pixels(path, equalised=self._options.equalise)
         stem = Path(row["image"]).stem
         film = Film(stem, "frontal", pixels, boxes=boxes.boxes, masks=_masks(path, boxes, labels[OPACITY]))
         return Study(

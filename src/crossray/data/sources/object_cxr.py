@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from crossray.data.equalise import EqualisedPixels
-from crossray.data.images import FilmPixels
+from crossray.data.equalise import film_pixels
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.cells import BadRowError, check_row, film_in, rejected
 from crossray.data.sources.expected import PublishedOptions, counted, expected_of
@@ -24,7 +23,7 @@ from crossray.data.sources.masks import SizeOfFilm
 from crossray.data.sources.object_cxr_shapes import LABEL, ForeignObject, object_boxes, object_mask, parse_annotation
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
-from crossray.data.study import Box, Film, PixelSource, Report, Study
+from crossray.data.study import Box, Film, Report, Study
 from crossray.errors import StudyError
 
 MASK = "foreign_object"
@@ -109,11 +108,10 @@ class ObjectCxrSource:
         path = film_in(self._films[part], written, self.root / part)
         size = SizeOfFilm(path)
         boxes = object_boxes(objects, legacy=self._options.legacy)
-        pixels: PixelSource = FilmPixels(path)
         film = Film(
             path.stem,
             "frontal",
-            EqualisedPixels(pixels) if self._options.equalise else pixels,
+            film_pixels(path, equalised=self._options.equalise),
             boxes=_cut_at_edge(boxes, size) if self._options.legacy else boxes,
             masks={MASK: object_mask(objects, size, legacy=self._options.legacy)},
         )

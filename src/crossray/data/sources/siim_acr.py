@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from crossray.data.equalise import EqualisedPixels
-from crossray.data.images import FilmPixels
+from crossray.data.equalise import film_pixels
 from crossray.data.run_length import EMPTY_CODE
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.cells import BadRowError, check_row, film_in, rejected, rows_by
@@ -22,7 +21,7 @@ from crossray.data.sources.layout import require_layout
 from crossray.data.sources.masks import RunLengthMask, SizeOfFilm
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
-from crossray.data.study import Film, PixelSource, Report, Study
+from crossray.data.study import Film, Report, Study
 from crossray.errors import StudyError
 
 LABEL = "Pneumothorax"
@@ -87,11 +86,10 @@ class SiimAcrSource:
     def _study(self, film_id: str, rows: list[Row]) -> Study:
         codes = tuple(code for row in rows if (code := self._code(row)) != EMPTY_CODE)
         path = film_in(self._films, film_id, self.root / _FILMS)
-        pixels: PixelSource = FilmPixels(path)
         film = Film(
             film_id,
             "frontal",
-            EqualisedPixels(pixels) if self._options.equalise else pixels,
+            film_pixels(path, equalised=self._options.equalise),
             masks={MASK: RunLengthMask(codes, SizeOfFilm(path))},
         )
         return Study(film_id, None, (film,), Report(""), labels={LABEL: float(bool(codes))})
