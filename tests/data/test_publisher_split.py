@@ -128,6 +128,8 @@ def test_the_command_writes_the_list_and_says_what_each_side_holds(home: Path, t
         (("--publisher", "--set-aside", "1.5"), "1.5 is no share"),
         (("--publisher", "--list", "iu-rr-v1"), "--publisher.*--list has no meaning"),
         (("--publisher", "--test", "0.2"), "--test has no meaning"),
+        (("--publisher", "--validation", "0.2"), "--validation has no meaning.*--set-aside"),
+        (("--publisher", "--folds", "3"), "--folds has no meaning"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(home: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from crossray.data.store import Store
 
 
+_LIST = "Check this list instead of making one: a file, or iu-rr-v1."
+_INSIDE = "A list and one of its folds (iu-rr-v1:0): split without that fold's test side."
+_PUBLISHER = "Take the publisher's own split, as one fold."
+_TEST = "One fixed split with this share for test instead of folds."
+_SHARE = "Share of each training side set aside for validation."
+_FOLDS, _VALIDATION = 5, 0.1
+
+
 def split(
     store: Annotated[Path, typer.Argument(help="A prepared store.")],
     out: Annotated[Path | None, typer.Option(help="The list to write (JSON).")] = None,
-    given: Annotated[
-        str | None, typer.Option("--list", help="Check this list instead of making one: a file, or iu-rr-v1.")
-    ] = None,
-    inside: Annotated[
-        str | None, typer.Option(help="A list and one of its folds (iu-rr-v1:0): split without that fold's test side.")
-    ] = None,
-    publisher: Annotated[
-        bool, typer.Option("--publisher", help="Take the publisher's own split, as one fold.")
-    ] = False,
+    given: Annotated[str | None, typer.Option("--list", help=_LIST)] = None,
+    inside: Annotated[str | None, typer.Option(help=_INSIDE)] = None,
+    publisher: Annotated[bool, typer.Option("--publisher", help=_PUBLISHER)] = False,
     set_aside: Annotated[float, typer.Option(help="With --publisher: share of its training for validation.")] = 0.0,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    test: Annotated[
-        float | None, typer.Option(help="One fixed split with this share for test instead of folds.")
-    ] = None,
-    validation: Annotated[float, typer.Option(help="Share of each training side set aside for validation.")] = 0.1,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = _FOLDS,
+    test: Annotated[float | None, typer.Option(help=_TEST)] = None,
+    validation: Annotated[float, typer.Option(help=_SHARE)] = _VALIDATION,
     labels: Annotated[str | None, typer.Option(help="Labels to stratify on, with commas; all by default.")] = None,
     texts: Annotated[str, typer.Option(help="Studies with identical text: together or apart.")] = "together",
     seed: Annotated[int, typer.Option(help="Breaks ties; the same seed gives the same list.")] = 0,
@@ -51,7 +51,9 @@ def split(
     from crossray.data.split_table import split_table
     from crossray.data.store import Store
 
-    _check_asked(publisher, set_aside, {"--list": given, "--inside": inside, "--test": test})
+    others = {"--list": given is not None, "--inside": inside is not None, "--test": test is not None}
+    others |= {"--folds": folds != _FOLDS, "--validation": validation != _VALIDATION}
+    _check_asked(publisher, set_aside, [option for option, asked in others.items() if asked])
     opened = Store.open(store)
     table, how = _table(opened, labels, inside), _texts(texts)
     if given is not None:
@@ -67,7 +69,7 @@ def split(
         typer.echo(f"Wrote {out}, hash {made.hash[:12]}.")
 
 
-def _check_asked(publisher: bool, set_aside: float, others: Mapping[str, object]) -> None:
+def _check_asked(publisher: bool, set_aside: float, others: Sequence[str]) -> None:
     """Refuse options that have no meaning together."""
     from crossray.errors import ConfigError
 
@@ -76,9 +78,10 @@ def _check_asked(publisher: bool, set_aside: float, others: Mapping[str, object]
         raise ConfigError("is for the publisher's split.", field="--set-aside", remedy=remedy)
     if not 0 <= set_aside < 1:
         raise ConfigError(f"{set_aside:g} is no share between 0 and 1.", field="--set-aside")
-    asked = [option for option, value in others.items() if value is not None]
-    if publisher and asked:
-        raise ConfigError(f"takes the split as it is: {asked[0]} has no meaning beside it.", field="--publisher")
+    if publisher and others:
+        problem = f"takes the split as it is: {others[0]} has no meaning beside it."
+        instead = "--set-aside takes a share for validation." if others[0] == "--validation" else None
+        raise ConfigError(problem, field="--publisher", remedy=instead)
 
 
 def _texts(written: str) -> Texts:
