@@ -115,8 +115,12 @@ def test_films_and_reports_may_lie_elsewhere(copy: Path, tmp_path: Path) -> None
         MsCxrSource(copy, TWIN)
     elsewhere = MsCxrOptions(expected_counts="twin", images=tmp_path / "mimic")
     assert told(found_in(MsCxrSource(copy, elsewhere))) == before
-    without = MsCxrOptions(expected_counts="twin", images=tmp_path / "mimic", reports=tmp_path)
-    texts = [study.report.text for study in found_in(MsCxrSource(copy, without)).studies.values()]
+    wrong = MsCxrOptions(expected_counts="twin", images=tmp_path / "mimic", reports=tmp_path)
+    with pytest.raises(DataError, match=r"no report of these studies.*mimic-cxr-reports.zip"):
+        found_in(MsCxrSource(copy, wrong))
+    for report in (tmp_path / "mimic").rglob("s*.txt"):
+        report.unlink()
+    texts = [study.report.text for study in found_in(MsCxrSource(copy, elsewhere)).studies.values()]
     assert all(text.startswith("FINDINGS: ") for text in texts)
 
 

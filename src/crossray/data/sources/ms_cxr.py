@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,12 +107,15 @@ class MsCxrSource:
         """Every study that has a phrase.
 
         Raises:
-            DataError: the table cannot be read, or, after the last study, a twin holds other numbers than it should.
+            DataError: the table cannot be read, the folder given for reports has none, or, after the last study,
+                a twin holds other numbers than it should.
         """
         return counted(self._studies(), self._expected, self.root)
 
     def _studies(self) -> Iterator[Study | Rejected | Remark]:
-        for study_id, rows in _by_study(list(phrase_rows(self._table))).items():
+        by_study = _by_study(list(phrase_rows(self._table)))
+        self._check_reports(row["path"] for rows in by_study.values() for row in rows)
+        for study_id, rows in by_study.items():
             try:
                 yield from self._study(study_id, rows)
             except StudyError as error:
@@ -162,6 +165,17 @@ class MsCxrSource:
         name = folder.parent / f"{folder.name}.txt"
         unpacked = self._reports / "mimic-cxr-reports" / name
         return unpacked if unpacked.is_file() else self._reports / name
+
+    def _check_reports(self, paths: Iterable[str]) -> None:
+        """Refuse a folder given for reports that has none: the phrases would be every study's text, unasked."""
+        places = (found for path in paths if (found := _PATH.fullmatch(path)))
+        if self._options.reports is not None and not any(self._report_file(place).is_file() for place in places):
+            raise DataError(
+                "holds no report of these studies.",
+                file=self._options.reports,
+                field="reports",
+                remedy="Unpack mimic-cxr-reports.zip there, or leave the option out.",
+            )
 
     def _text(self, place: re.Match[str], phrases: list[_Phrase]) -> tuple[Report, list[Span], str]:
         """The study's text, the span of each phrase in it, and the first phrase that its report lacks."""
