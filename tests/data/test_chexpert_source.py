@@ -128,6 +128,7 @@ def test_a_broken_row_is_rejected_and_counted(copy: Path, old: str, new: str, re
     # The first study has a lateral film too: without its frontal row it stays, with one film.
     assert (len(found.studies), found.rules) == (left, ["bad_row"])
     assert reason in found.rejected[0].reason
+    assert (found.rejected[0].film_id is not None) == (left == 16), "a film left out while its study stays"
     with pytest.raises(DataError, match="images: 22 expected"):
         found_in(ChexpertSource(copy, TWIN))
 

@@ -95,7 +95,8 @@ def film_rows(table: Path) -> Iterator[FilmRow | Rejected]:
         place = place_of(row["Path"])
         if place is None:
             reason = f"Path '{row['Path']}' is not of the form train/patient00001/study1/view1_frontal.jpg."
-            yield Rejected("", BadRowError.rule, reason, str(table), row.number)
+            # Of which study is not known; its other films make one, so a film is left out here, not a study.
+            yield Rejected("", BadRowError.rule, reason, str(table), row.number, row["Path"])
             continue
         yield FilmRow(table, row, place)
 
