@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDTH = 7.2  # inches: the text width of a page
+_NAME = 64  # letters of a line's name that are shown
+_ROOM, _LETTER = 22, 0.055  # letters that the width has room for, and inches for each further one
 _DPI = 150
 
 _PANELS = 4  # side by side
@@ -88,7 +90,9 @@ def _draw(comparison: Comparison, facts: Facts) -> Figure:
     rows = _rows(comparison)
     heights = [0.85 + 0.16 * len(row.lines) for row in rows]
     foot = 0.2 + 0.105 * len(notes)
-    figure = Figure(figsize=(_WIDTH, sum(heights) + foot), layout="constrained")
+    longest = max(min(len(line.name), _NAME) for row in rows for line in row.lines)
+    width = _WIDTH + _LETTER * max(0, longest - _ROOM)
+    figure = Figure(figsize=(width, sum(heights) + foot), layout="constrained")
     *places, below = figure.subfigures(len(rows) + 1, 1, height_ratios=[*heights, foot], squeeze=False).ravel()
     for place, row in zip(places, rows, strict=True):
         place.suptitle(row.title, x=0.01, ha="left", fontweight="bold")
@@ -97,7 +101,7 @@ def _draw(comparison: Comparison, facts: Facts) -> Figure:
         for axis in panels[len(row.columns) :]:
             axis.set_visible(False)
         for axis, column, head in zip(panels, row.columns, row.heads, strict=False):
-            axis.set_title("\n".join(textwrap.wrap(head, 26)))
+            axis.set_title("\n".join(textwrap.wrap(head, 22)))
             _panel(axis, column, row.lines, chance, comparison.reference)
     below.text(0.01, 0.98, "\n".join(notes), fontsize=5.5, color=_GREY, va="top", linespacing=1.3)
     return figure
@@ -146,11 +150,15 @@ def _panel(axis: Axes, column: Column, lines: Sequence[Line], chance: Line | Non
     level = None if chance is None else chance.numbers.get(column)
     if level is not None:
         axis.axvline(level.interval.estimate * scale, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.set_yticks(range(len(lines)), [line.name for line in lines])
+    axis.set_yticks(range(len(lines)), [_shown(line.name) for line in lines])
     axis.set_ylim(len(lines) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     if column.lower_is_better:
         axis.set_xlabel("lower is better")
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def _colour(line: Line, reference: str) -> str:
