@@ -220,6 +220,13 @@ def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], 
         plan_lines(load_grid(make_grid()), tmp_path, only="clip")
 
 
+def test_some_tasks_may_be_chosen(make_grid: Callable[..., Path]) -> None:
+    grid = load_grid(make_grid()).with_tasks(["floors", "retrieval"])
+    assert grid.tasks("convirt") == ("retrieval", "floors")
+    with pytest.raises(ConfigError, match=r"does not evaluate 'finetune'.*Its tasks: retrieval, probe, floors"):
+        load_grid(make_grid()).with_tasks(["finetune"])
+
+
 def test_a_grid_says_what_its_entries_vary(make_grid: Callable[..., Path]) -> None:
     entries = {"convirt": None, "colder": {"of": "convirt", "overrides": {"method.temperature": 0.05}}, "alone": None}
     assert bases_of(load_grid(make_grid(entries=entries))) == {"colder": "convirt"}

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 _DRY = "Show what is done and what is to do, and do nothing."
+_TASKS = "These tasks of its evaluation alone, with commas; called without it, the rest is added."
 _MINUTES = "Save and end after so many minutes."
 
 
@@ -22,6 +23,7 @@ def grid(
     seeds: Annotated[
         str | None, typer.Option(help="These of its seeds alone, with commas.", show_default=False)
     ] = None,
+    tasks: Annotated[str | None, typer.Option(help=_TASKS, show_default=False)] = None,
     until_minutes: Annotated[float | None, typer.Option(min=0, help=_MINUTES, show_default=False)] = None,
 ) -> None:
     """Pretrain every entry with every seed on every fold, and evaluate each. What is done is skipped.
@@ -33,6 +35,8 @@ def grid(
     from crossray.grid.run import plan_lines, run_grid
 
     wanted = load_grid(file, overrides or ())
+    if tasks is not None:
+        wanted = wanted.with_tasks(tasks.split(","))
     if seeds is not None:
         wanted = wanted.with_seeds(seeds.split(","))
     if dry_run:

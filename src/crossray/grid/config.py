@@ -134,6 +134,26 @@ class Grid:
         seeds = tuple(number for name, number in known.items() if name in wanted)
         return replace(self, config=self.config.model_copy(update={"seeds": seeds}))
 
+    def with_tasks(self, wanted: Sequence[str]) -> Grid:
+        """The grid with some of its evaluation's tasks, in its own order.
+
+        Raises:
+            ConfigError: one of them is not among the grid's.
+        """
+        asked, known = {name.strip().replace("-", "_") for name in wanted}, self.config.evaluation.tasks
+        unknown = sorted(asked - set(known))
+        if unknown:
+            raise ConfigError(
+                f"does not evaluate '{unknown[0]}'.", file=self.file, remedy=f"Its tasks: {', '.join(known)}."
+            )
+        tasks = tuple(name for name in known if name in asked)
+        entries = {
+            name: entry if entry.tasks is None else entry.model_copy(update={"tasks": tasks})
+            for name, entry in self.config.entries.items()
+        }
+        evaluation = self.config.evaluation.model_copy(update={"tasks": tasks})
+        return replace(self, config=self.config.model_copy(update={"evaluation": evaluation, "entries": entries}))
+
     def tasks(self, entry: str) -> tuple[str, ...]:
         """The evaluation's tasks of an entry."""
         own = self.config.entries[entry].tasks
