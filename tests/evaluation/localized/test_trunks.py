@@ -1,0 +1,68 @@
+"""Where a trunk comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crossray.data.split_files import read_split
+from crossray.data.splits import Fold, SplitList
+from crossray.data.store import Store
+from crossray.encoders.image import ImageEncoder
+from crossray.errors import CheckpointError, ConfigError
+from crossray.evaluation.heads.trunk import MapTrunk
+from crossray.evaluation.localized.films import TaskFilms
+from crossray.evaluation.localized.trunks import open_trunk
+from crossray.inference.joint_model import JointModel
+
+
+def films_with_test_side(folder: Path, test: tuple[str, ...]) -> TaskFilms:
+    store, rows = Store.open(folder / "store"), np.zeros(0, dtype=np.int64)
+    return TaskFilms(store, SplitList("x", (Fold("fixed", (), (), test),)), rows, rows, rows, rows, 0)
+
+
+def test_the_trunk_of_a_run_is_the_one_that_was_trained(trained: Path) -> None:
+    run = trained / "runs" / "fold0"
+    opened = open_trunk(str(run), 32)
+    films = torch.rand(3, 1, 32, 32)
+    encoder = JointModel.load(run).method.image_encoder
+    assert isinstance(encoder, ImageEncoder)
+    with torch.no_grad():
+        assert torch.equal(MapTrunk(opened.encoder).freeze()(films).pooled, encoder(films).pooled)
+    assert opened.name == "fold0 (global_local)"
+    assert opened.hash != open_trunk(str(trained / "runs" / "fold1"), 32).hash
+
+
+def test_test_films_that_a_run_was_trained_on_are_refused(trained: Path) -> None:
+    fold = read_split(trained / "split.json").fold("0")
+    opened = open_trunk(str(trained / "runs" / "fold0"), 32)
+    with pytest.raises(ConfigError, match="1 test studies, such as 's30', were on the training or validation side"):
+        opened.refuse_seen(films_with_test_side(trained, (*fold.test, "s30")))
+    opened.refuse_seen(films_with_test_side(trained, fold.test))
+    assert opened.run is not None
+
+
+def test_a_folder_of_several_runs_is_no_trunk(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds 2 runs \(fold0, fold1\)"):
+        open_trunk(str(trained / "runs"), 32)
+    with pytest.raises(CheckpointError, match="is no run folder"):
+        open_trunk(str(tmp_path), 32)
+
+
+def test_a_random_trunk_is_always_the_same_and_a_vit_is_told_the_size_of_films() -> None:
+    first, again = open_trunk("random:test_vit", 64), open_trunk("random:test_vit", 64)
+    assert first.hash == again.hash
+    assert first.name == "test_vit (random)"
+    assert MapTrunk(first.encoder)(torch.rand(1, 1, 64, 64)).size == (64, 64)
+
+
+def test_weights_of_a_file_are_taken(tmp_path: Path) -> None:
+    random = open_trunk("random:test_resnet", 64)
+    torch.save({name: value + 1 for name, value in random.encoder.trunk.state_dict().items()}, tmp_path / "w.pth")
+    loaded = open_trunk("timm:test_resnet", 64, weights=str(tmp_path / "w.pth"))
+    assert loaded.name == "test_resnet (w.pth)"
+    weights = zip(loaded.encoder.parameters(), random.encoder.parameters(), strict=True)
+    assert all(torch.equal(new, old + 1) for new, old in weights)
