@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crossray.errors import ConfigError, DataError
-from crossray.evaluation.localized import suite
+from crossray.evaluation.localized import map_shelf, suite
 from crossray.evaluation.localized.plan import plan_localized
 from crossray.evaluation.localized.suite import run_localized
 from crossray.evaluation.localized.table import read_localized
@@ -61,23 +60,32 @@ def test_every_row_carries_its_protocol_split_seeds_and_interval(linear: Path) -
     assert "| rsna_seg_linear_100 | clean | Dice, whole split, opacity" in (linear / "localized.md").read_text()
 
 
+class StoppedError(Exception):
+    """Somebody pulled the plug."""
+
+
 def test_a_stopped_call_goes_on_and_gives_the_same_table(
     data: Path, linear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = small_request("rsna_seg_linear_100", data, out=tmp_path / "again")
+    request = small_request("rsna_seg_linear_100", data, out=tmp_path)
     request = replace(request, changes=(*request.changes, "validation_fraction=1.0"))
-    shutil.copytree(linear / "cells", tmp_path / "again" / "cells")
-    cells = sorted((tmp_path / "again" / "cells").rglob("run-*.npz"))
-    cells[-1].unlink()
+
+    def stop(line: str) -> None:
+        if ": search, learning rate 0.003" in line:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run_localized(request, stop)
+    assert len(list((tmp_path / "cells").rglob("search-*.npz"))) == 2
     lines: list[str] = []
     assert run_localized(request, lines.append).rows == read_localized(linear).rows
-    assert len([line for line in lines if ": run, learning rate" in line]) == 1
-    assert not [line for line in lines if ": search, learning rate" in line]
+    assert len([line for line in lines if ": search, learning rate" in line]) == 2
 
     def never(*_: object, **__: object) -> None:
-        raise AssertionError("a finished call opens no pixels")
+        raise AssertionError("a finished call trains nothing and runs no trunk")
 
     monkeypatch.setattr(suite, "measured_normalisation", never)
+    monkeypatch.setattr(map_shelf, "frozen_maps", never)
     assert run_localized(request).rows == read_localized(linear).rows
 
 
@@ -135,6 +143,13 @@ def test_lovts_lists_are_taken_with_their_first_rows(data: Path, tmp_path: Path)
     used = task.films.split.folds[0]
     assert (used.train, used.validation, used.test) == ((ids[0],), (ids[12],), tuple(ids[22:]))
     assert len(task.films.whole_train) == 12
+
+
+def test_a_protocol_can_be_pointed_at_another_set(data: Path) -> None:
+    request = small_request("covid_linear", data, changes=("size=64", "source=rsna_pneumonia", "targets=[opacity]"))
+    (task,) = plan_localized(request).tasks
+    assert task.films.store.manifest.inputs.source == "rsna_pneumonia"
+    assert task.films.split.protocol == "rsna_pneumonia-60-20-20"
 
 
 def test_a_store_that_is_not_there_or_too_small_is_named(data: Path) -> None:
