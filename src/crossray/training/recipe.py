@@ -70,16 +70,19 @@ def recipe_text(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], chosen: Mapping[str, Any]) -> list[str]:
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], chosen: Mapping[str, Any] | None = None
+) -> list[str]:
     """The keys whose values differ, each as ``training.epochs (5 before, 6 now)``.
 
     Args:
         before: a resolved configuration, perhaps of an older version.
         now: another.
         chosen: ``now`` without what stands at its default. A key that ``before`` does not know and that is not in
-            here came with a newer version and changes nothing.
+            here came with a newer version and changes nothing. Without it every key counts.
     """
-    old, new, set_now = dict(_leaves(before)), dict(_leaves(now)), dict(_leaves(chosen))
+    old, new = dict(_leaves(before)), dict(_leaves(now))
+    set_now = new if chosen is None else dict(_leaves(chosen))
     new = {key: value for key, value in new.items() if key in old or key in set_now}
     return [
         f"{key} ({old.get(key, 'not set')} before, {new.get(key, 'not set')} now)"
