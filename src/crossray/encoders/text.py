@@ -29,7 +29,7 @@ from crossray.settings import Settings
 ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
 SentencePooling = Literal["mean", "max"]
 
-_REPORTS_OF_SIMILAR_LENGTH = 4
+_GROUPS = 8  # by length; a number that does not grow with the batch
 
 
 class TextEncoderConfig(Settings):
@@ -233,10 +233,10 @@ def _forget(encoder: TextEncoder, _: object) -> None:
 
 
 def length_groups(tokens: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
-    """The reports by length, a few at a time, without the padding that a group does not need; and their rows."""
+    """The reports by length, in a few groups, without the padding that a group does not need; and their rows."""
     lengths = tokens.attention_mask.sum(dim=1)
     groups = []
-    for rows in torch.split(lengths.argsort(stable=True), _REPORTS_OF_SIMILAR_LENGTH):
+    for rows in torch.tensor_split(lengths.argsort(stable=True), min(_GROUPS, len(lengths))):
         longest = int(lengths[rows].max())
         own = {name: values[rows, :longest] for name, values in vars(tokens).items()}
         groups.append((rows, TokenBatch(**own)))
