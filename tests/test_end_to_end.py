@@ -32,7 +32,12 @@ TINY_MODEL = (
     "runtime.progress=false",
     "runtime.tensorboard=false",
 )
-FROM_SCRATCH = ("text_encoder.pretrained=none", "text_encoder.freeze_embeddings=false", "text_encoder.frozen_layers=0")
+FROM_SCRATCH = (
+    "text_encoder.pretrained=none",
+    "text_encoder.freeze_embeddings=false",
+    "text_encoder.frozen_layers=0",
+    "text_encoder.remember_frozen=false",
+)
 SHORTCUTS = {
     "pretrain": (*TINY_MODEL, *FROM_SCRATCH, "training.epochs=1", "training.batch_size=8"),
     "evaluate": ("--set", "finetune.epochs=1", "--set", "protocol.draws=20"),
