@@ -89,6 +89,8 @@ def test_split_writes_a_list_and_checks_a_given_one(example: Path) -> None:
     assert "protocol mine" in run("split", example / "store", "--list", out)
     with pytest.raises(DataError, match="3 of 3 studies are tied"):  # the fourth is what the list tests on
         run("split", example / "store", "--inside", f"{out}:fixed", "--test", "0.34")
+    with pytest.raises(ConfigError, match="'iu-rr-v1' names no fold"):
+        run("split", example / "store", "--inside", "iu-rr-v1")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from crossray.data.prepare import PrepareConfig, prepare_store
-from crossray.data.sources.base import Source
 from crossray.data.sources.build import build_source
 from crossray.data.sources.picture_copy import label_of
 from crossray.data.sources.tables import Row
@@ -20,7 +19,7 @@ from crossray.data.twins.build import write_twin
 from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError, StudyError
 from crossray.files import sha256_of
-from tests.data.twins import found_in, make_twin, replace_in
+from tests.data.twins import found_in, make_twins, of_twin, replace_in
 
 # Source -> (what is missing from an empty folder, its table of films)
 SETS: dict[str, tuple[str, str]] = {
@@ -49,14 +48,7 @@ BROKEN = [
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the twin of each set under its name."""
-    home = tmp_path_factory.mktemp("copies")
-    for name in SETS:
-        make_twin(name, home / name)
-    return home
-
-
-def of_twin(twins: Path, name: str, **options: object) -> Source:
-    return build_source(name, twins / name, {"expected_counts": "twin", **options})
+    return make_twins(SETS, tmp_path_factory.mktemp("copies"))
 
 
 def copy_of(twins: Path, name: str, folder: Path) -> Path:

@@ -24,7 +24,7 @@ from crossray.data.twins.build import write_twin
 from crossray.data.twins.material import TwinConfig
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
-from tests.data.twins import found_in, make_twin, replace_in
+from tests.data.twins import found_in, make_twins, of_twin, replace_in
 
 # Source -> (parts that are missing from an empty folder, a published count, the masks of every film)
 SETS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
@@ -57,14 +57,7 @@ EQUALISED = ("siim_acr", "covid_rural", "object_cxr")
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the twin of each set under its name."""
-    home = tmp_path_factory.mktemp("twins")
-    for name in SETS:
-        make_twin(name, home / name)
-    return home
-
-
-def of_twin(twins: Path, name: str, **options: object) -> Source:
-    return build_source(name, twins / name, {"expected_counts": "twin", **options})
+    return make_twins(SETS, tmp_path_factory.mktemp("twins"))
 
 
 def studies_of(source: Source) -> list[Study]:

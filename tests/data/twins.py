@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crossray.data.sources.base import Rejected, Remark, Source
+from crossray.data.sources.build import build_source
 from crossray.data.study import Study
 from crossray.data.twins.build import write_twin
 from crossray.data.twins.material import TwinConfig, TwinStudy, twin_studies
@@ -56,3 +57,15 @@ def replace_in(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text, f"{path.name} holds no {old!r}"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def make_twins(names: Iterable[str], home: Path) -> Path:
+    """``home`` with the twin of each set under its name."""
+    for name in names:
+        make_twin(name, home / name)
+    return home
+
+
+def of_twin(twins: Path, name: str, **options: object) -> Source:
+    """The source of a twin that :func:`make_twins` made."""
+    return build_source(name, twins / name, {"expected_counts": "twin", **options})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -11,7 +12,7 @@ from crossray.errors import DataError
 from crossray.evaluation import class_retrieval as module
 from crossray.evaluation.class_retrieval import PLACES, class_retrieval, consecutive_pools
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.retrieval import IntArray
+from crossray.evaluation.retrieval import IntArray, Ties
 
 FIVE_TIMES_200: IntArray = np.repeat(np.arange(5, dtype=np.int64), 200)
 
@@ -36,8 +37,13 @@ def test_with_ties_it_is_the_mean_best_or_worst_over_every_order_of_the_candidat
     scores, queries = generator.integers(0, 3, (8, 6)).astype(np.float64), np.arange(8) % 3
     gallery = np.array([0, 0, 1, 1, 2, 2], dtype=np.int64)
     orders = [np.array(order) for order in permutations(range(6))]
-    for ties, of_all in (("expected", np.mean), ("pessimistic", np.min), ("optimistic", np.max)):
-        found = class_retrieval(scores, queries, gallery, (1, 2, 4), ties)  # type: ignore[arg-type]
+    rules: dict[Ties, Callable[..., float]] = {
+        "expected": np.mean,
+        "pessimistic": np.min,
+        "optimistic": np.max,
+    }
+    for ties, of_all in rules.items():
+        found = class_retrieval(scores, queries, gallery, (1, 2, 4), ties)
         for q in range(8):
             own = (gallery == queries[q]).astype(np.int64)
             for column, k in enumerate(found.places):

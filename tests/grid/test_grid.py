@@ -221,8 +221,10 @@ def test_an_unknown_entry_names_those_there_are(make_grid: Callable[..., Path], 
 
 
 def test_some_tasks_may_be_chosen(make_grid: Callable[..., Path]) -> None:
-    grid = load_grid(make_grid()).with_tasks(["floors", "retrieval"])
+    entries = {"convirt": None, "probed": {"of": "convirt", "tasks": ["probe", "floors"]}}
+    grid = load_grid(make_grid(entries=entries)).with_tasks(["floors", "retrieval"])
     assert grid.tasks("convirt") == ("retrieval", "floors")
+    assert grid.tasks("probed") == ("floors",)
     with pytest.raises(ConfigError, match=r"does not evaluate 'finetune'.*Its tasks: retrieval, probe, floors"):
         load_grid(make_grid()).with_tasks(["finetune"])
 

@@ -96,9 +96,12 @@ def _table(store: Store, labels: str | None, inside: str | None) -> SplitTable:
     """What is to be split; ``inside``, a list and a fold of it, takes the fold's test side away."""
     from crossray.data.split_files import read_split
     from crossray.data.split_table import SplitTable
+    from crossray.errors import ConfigError
 
     table = SplitTable.from_store(store, labels.split(",") if labels is not None else None)
     if inside is None:
         return table
-    outer, _, fold = inside.rpartition(":")
+    outer, colon, fold = inside.rpartition(":")
+    if not colon:
+        raise ConfigError(f"'{inside}' names no fold.", field="--inside", remedy=f"Write {inside}:FOLD, iu-rr-v1:0.")
     return table.without(read_split(outer).fold(fold).test)

@@ -24,13 +24,7 @@ from crossray.evaluation.prompts import CLASS_PROMPT, load_prompts
 from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run
-from crossray.evaluation.tasks import (
-    finetune_task,
-    probe_task,
-    retrieval_task,
-    ridge_task,
-    zero_shot_task,
-)
+from crossray.evaluation.tasks import finetune_task, probe_task, retrieval_task, ridge_task, zero_shot_task
 from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import platform
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
-from crossray.errors import CrossRayError, DataError
+from crossray.errors import CrossRayError
 from crossray.evaluation.intervals import Interval
+from crossray.evaluation.row_files import finite, json_text, read_table_of, rows_as_csv
 from crossray.files import explained_disk_errors, write_whole
-from crossray.settings import Settings, build_settings
+from crossray.settings import Settings
 
 _LIBRARIES = ("crossray", "torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "scipy")
 
@@ -120,7 +116,7 @@ class Results(Settings):
 
 def row_of(interval: Interval, **fields: object) -> Row:
     """A row from an interval; what is not finite becomes ``None``."""
-    bounds = {name: _finite(getattr(interval, field)) for name, field in _BOUNDS}
+    bounds = {name: finite(getattr(interval, field)) for name, field in _BOUNDS}
     row = Row.model_validate({**fields, **bounds})
     if interval.sample is not None:
         row._sample = Sample(np.asarray(interval.sample, dtype=np.float32))
@@ -156,12 +152,12 @@ def write_results(results: Results, folder: Path) -> None:
     from crossray.evaluation.draws import write_draws
     from crossray.evaluation.tables import markdown
 
-    content = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = json_text(results)
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_draws(results, content, folder)
         write_whole(folder / "results.json", content)
-        write_whole(folder / "results.csv", _csv(results.rows))
+        write_whole(folder / "results.csv", rows_as_csv(results.rows, Row))
         write_whole(folder / "results.md", markdown(results))
 
 
@@ -171,21 +167,4 @@ def read_results(folder: Path) -> Results:
     Raises:
         DataError: there is no readable table in it.
     """
-    path = folder / "results.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"holds no results ({error}).", file=path, remedy="Run crossray evaluate.") from error
-    return build_settings(Results, content, file=path)
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(Row.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
-    return buffer.getvalue()
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return read_table_of(Results, folder / "results.json", remedy="Run crossray evaluate.")

@@ -148,7 +148,9 @@ class Grid:
             )
         tasks = tuple(name for name in known if name in asked)
         entries = {
-            name: entry if entry.tasks is None else entry.model_copy(update={"tasks": tasks})
+            name: entry
+            if entry.tasks is None
+            else entry.model_copy(update={"tasks": tuple(task for task in entry.tasks if task in asked)})
             for name, entry in self.config.entries.items()
         }
         evaluation = self.config.evaluation.model_copy(update={"tasks": tasks})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sources.build import build_source
@@ -24,7 +25,7 @@ def twin_store(name: str, folder: Path, count: int = 24, **options: object) -> P
     return store
 
 
-def small_request(suite: str, folder: Path, **changes: object) -> LocalizedRequest:
+def small_request(suite: str, folder: Path, **changes: Any) -> LocalizedRequest:
     """A quick look: two epochs, two seeds, small films, a small trunk with random weights."""
     request = LocalizedRequest(
         suite=suite,
@@ -35,4 +36,4 @@ def small_request(suite: str, folder: Path, **changes: object) -> LocalizedReque
         changes=(f"size={SIDE}", "schedule.max_epochs=2", "unet_width=32"),
         draws=20,
     )
-    return replace(request, **changes)  # type: ignore[arg-type]  # fields of the request
+    return replace(request, **changes)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_E10_a_frozen_task_leaves_every_weight_and_buffer_of_the_trunk_bit_ident
         )
     else:
         detection = DetectionTask((SIDE, SIDE))
-        make = lambda: detection_head(trunk.channels, 1)  # noqa: E731
+        make = partial(detection_head, trunk.channels, 1)
         train_localized(trunk, make, detection, boxes_part(4), boxes_part(2, 1), map_scorer, config(max_epochs=1))
     after = trunk.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -241,7 +242,7 @@ def test_a_detector_learns_its_own_training_films() -> None:
     trunk = small_trunk("test_resnet")
     part = boxes_part(4)
     schedule = config(max_epochs=3, learning_rate=1e-3, trunk="finetune", warmup_batches=1)
-    make = lambda: detection_head(trunk.channels, 1)  # noqa: E731
+    make = partial(detection_head, trunk.channels, 1)
     result = train_localized(trunk, make, DetectionTask((SIDE, SIDE)), part, part, map_scorer, schedule)
     losses = [record.validation_loss for record in result.history]
     assert losses == sorted(losses, reverse=True)
@@ -255,7 +256,7 @@ def test_maps_that_were_made_once_train_the_same_head_as_the_films() -> None:
     for inputs in (films.__getitem__, maps):
         part: LocalizedPart[Tensor] = LocalizedPart(inputs, masks.__getitem__, torch.arange(10))
         validation = part.only(torch.arange(10, 14))
-        make = lambda: LinearSegmentation(trunk.channels, 1)  # noqa: E731
+        make = partial(LinearSegmentation, trunk.channels, 1)
         results.append(train_localized(trunk, make, SegmentationTask(), part, validation, DiceScorer, config()))
     for one, other in zip(results[0].history, results[1].history, strict=True):
         assert one.validation_loss == pytest.approx(other.validation_loss, abs=1e-4)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from crossray.errors import CrossRayError, DataError
+from crossray.errors import CrossRayError
 from crossray.evaluation.intervals import percentile_interval
 from crossray.evaluation.localized.measures import Measured, Measures
 from crossray.evaluation.localized.protocol import Preset
+from crossray.evaluation.row_files import finite, json_text, read_table_of, rows_as_csv
 from crossray.evaluation.runs_interval import runs_interval
 from crossray.evaluation.segmentation.scores import MODEL
 from crossray.files import explained_disk_errors, write_whole
-from crossray.settings import Settings, build_settings
+from crossray.settings import Settings
 
 
 class LocalizedRow(Settings):
@@ -112,7 +109,7 @@ def numbers_of(measures: Sequence[Measures], what: Measured, level: float) -> di
     mean = runs.mean(axis=0)
     interval = percentile_interval(float(mean[0]), mean[1:], level)
     found = {"value": interval.estimate, "low": interval.low, "high": interval.high}
-    numbers: dict[str, float | int | None] = {name: _finite(value) for name, value in found.items()}
+    numbers: dict[str, float | int | None] = {name: finite(value) for name, value in found.items()}
     if what.predictor == MODEL and len(runs) > 1 and not np.isnan(runs[:, 0]).any():
         over_runs = runs_interval(runs[:, 0].tolist())
         numbers |= {"half_width": over_runs.half_width, "distinct": over_runs.distinct}
@@ -123,11 +120,11 @@ def write_localized(results: LocalizedResults, folder: Path) -> None:
     """Write ``localized.json``, ``localized.csv`` and ``localized.md``, each whole or not at all."""
     from crossray.evaluation.localized.markdown import markdown
 
-    content = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = json_text(results)
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / "localized.json", content)
-        write_whole(folder / "localized.csv", _csv(results.rows))
+        write_whole(folder / "localized.csv", rows_as_csv(results.rows, LocalizedRow))
         write_whole(folder / "localized.md", markdown(results))
 
 
@@ -137,21 +134,4 @@ def read_localized(folder: Path) -> LocalizedResults:
     Raises:
         DataError: there is no readable table in it.
     """
-    path = folder / "localized.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"holds no results ({error}).", file=path, remedy="Run crossray localized.") from error
-    return build_settings(LocalizedResults, content, file=path)
-
-
-def _csv(rows: Sequence[LocalizedRow]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(LocalizedRow.model_fields), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.model_dump() for row in rows)
-    return buffer.getvalue()
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return read_table_of(LocalizedResults, folder / "localized.json", remedy="Run crossray localized.")

@@ -108,7 +108,10 @@ class _Loop:
     def run_epoch(self, task: LocalizedTask[TargetT, PredictionT], train: LocalizedPart[TargetT], watch: Watch) -> None:
         """One pass over whole batches."""
         if self.config.trunk == "finetune":
-            _ = self.model.trunk.freeze() if self._is_warming_up else self.model.trunk.release()
+            if self._is_warming_up:
+                self.model.trunk.freeze()
+            else:
+                self.model.trunk.release()
         self.model.train()
         order = train.places[film_order(len(train), self.config, len(watch.history))]
         for place in range(batches_per_epoch(len(train), self.config.batch_size)):
