@@ -13,6 +13,7 @@ _SET = "Change a setting, e.g. --set finetune.epochs=4 or --set protocol.draws=2
 _STORE = "Where the store is now, if it was moved."
 _SPLIT = "The split list, if it was moved."
 _CELLS = "Folder of finished pieces, shared between evaluations so that floors are made once."
+_ENSEMBLE = "Each path is a member of one ensemble: their scores are averaged. There is no HTML report then."
 
 
 def evaluate(
@@ -25,6 +26,7 @@ def evaluate(
     cells: Annotated[Path | None, typer.Option(help=_CELLS, show_default="OUT/cells")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
+    ensemble: Annotated[bool, typer.Option("--ensemble", help=_ENSEMBLE)] = False,
 ) -> None:
     """Score trained runs out-of-fold and compare them with their floors.
 
@@ -42,6 +44,7 @@ def evaluate(
         cells=cells,
         checkpoint=checkpoint,
         report=report,
+        ensemble=ensemble,
     )
     evaluate_runs(request, progress=lambda line: typer.echo(line, err=True))
     typer.echo((out / "results.md").read_text(encoding="utf-8"))

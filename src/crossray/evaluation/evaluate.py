@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from crossray.errors import ConfigError
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.protocol import TASKS, EvaluationConfig
 from crossray.evaluation.results import Results
-from crossray.evaluation.suite import evaluate, open_evaluation
+from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
 from crossray.settings import apply_overrides, build_settings
 
@@ -28,6 +29,7 @@ class EvaluationRequest:
         cells: folder of finished pieces; default ``out/cells``.
         checkpoint: which weights of each run.
         report: whether to write the HTML report too.
+        ensemble: whether each of ``runs`` is a member of one ensemble, instead of a fold of one recipe.
     """
 
     runs: tuple[Path, ...]
@@ -39,6 +41,7 @@ class EvaluationRequest:
     cells: Path | None = None
     checkpoint: str = "best"
     report: bool = True
+    ensemble: bool = False
 
 
 def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) -> Results:
@@ -52,15 +55,21 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
     changes = apply_overrides({}, request.settings)
     protocol_changes: dict[str, Any] = changes.pop("protocol", {})
     config = build_settings(EvaluationConfig, {**changes, "tasks": _tasks(request.tasks)})
-    evaluation = open_evaluation(
-        request.runs,
-        config,
-        store=request.store,
-        split=request.split,
-        checkpoint=request.checkpoint,
-        protocol_changes=protocol_changes,
-    )
-    folds = evaluation.folds(request.cells or request.out / "cells", progress)
+
+    def opened(runs: Sequence[Path]) -> Evaluation:
+        return open_evaluation(
+            runs,
+            config,
+            store=request.store,
+            split=request.split,
+            checkpoint=request.checkpoint,
+            protocol_changes=protocol_changes,
+        )
+
+    cells = request.cells or request.out / "cells"
+    if request.ensemble:
+        return evaluate(ensemble_folds([opened([member]) for member in request.runs], cells, progress), request.out)
+    folds = opened(request.runs).folds(cells, progress)
     results = evaluate(folds, request.out)
     if request.report:
         from crossray.evaluation.report import write_report  # matplotlib takes its time to import

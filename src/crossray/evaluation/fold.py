@@ -59,6 +59,21 @@ class FoldEvaluation:
         """What the run's lines in the tables are called."""
         return Evaluated(f"pretrained ({self.run.method})")
 
+    @property
+    def trained(self) -> str:
+        """What was trained, for the record of results."""
+        return f"{self.run.path.name}, weights {self.run.weights_hash[:16]}"
+
+    @property
+    def weights(self) -> str:
+        """Hash of everything that was learned."""
+        return self.run.weights_hash
+
+    @property
+    def method_settings(self) -> object:
+        """What decides how films and texts are scored, beside the weights."""
+        return self.run.model.method.model_dump(mode="json")
+
     @cached_property
     def cohort(self) -> Cohort:
         """The fold's studies."""
@@ -115,7 +130,7 @@ class FoldEvaluation:
 
     def retrieval(self) -> dict[Evaluated, Arrays]:
         """Ranks by the fused score, by its two parts where there are two, and by the ridge."""
-        named = unflatten(self._of_scores("retrieval", {}, lambda: flatten(retrieval_task(self.model, self.cohort))))
+        named = unflatten(self._of_scores("retrieval", {}, lambda: flatten(self.retrieval_scores())))
         found = {self.pretrained: named.pop("fused")}
         found |= {Evaluated(self.pretrained.model, f"{name} score", "variant"): cell for name, cell in named.items()}
         if self.has_floors:
@@ -125,18 +140,24 @@ class FoldEvaluation:
             )
         return found
 
+    def retrieval_scores(self) -> dict[str, Arrays]:
+        """Cells of the test side by the score that counts, ``fused``, and by its parts where it has any."""
+        return retrieval_task(self.model, self.cohort)
+
     def zero_shot(self) -> dict[Evaluated, Arrays]:
         """Scores by the configured scorer and by its variants."""
         config = self.config.zero_shot
         bank = load_prompts(config.bank, seed=config.seed).model_dump(mode="json")
         depends = {"scorer": config.model_dump(mode="json"), "bank": bank, "class_prompt": CLASS_PROMPT}
-        cell = self._of_scores(
-            "zero-shot", depends, lambda: flatten(zero_shot_task(self.model, self.cohort, self.protocol.labels, config))
-        )
+        cell = self._of_scores("zero-shot", depends, lambda: flatten(self.zero_shot_scores()))
         return {
             Evaluated(self.pretrained.model, name, "model" if name == config.name else "variant"): arrays
             for name, arrays in unflatten(cell).items()
         }
+
+    def zero_shot_scores(self) -> dict[str, Arrays]:
+        """Cells of the test side by the configured scorer and its variants, by name."""
+        return zero_shot_task(self.model, self.cohort, self.protocol.labels, self.config.zero_shot)
 
     def grounding(self) -> dict[Evaluated, Arrays]:
         """Scores of the run's maps of the test phrases, of its maps on other films, and of maps that never look."""
@@ -222,12 +243,12 @@ class FoldEvaluation:
         return self.cohort.train, self.cohort.validation, self.cohort.test
 
     def _of_run(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        made_from = {"weights": self.run.weights_hash, **self._data_dependence(), "task": depends}
+        made_from = {"weights": self.weights, **self._data_dependence(), "task": depends}
         return self._cell(f"pretrained-{task}", made_from, make)
 
     def _of_scores(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """A cell of what films and texts score: a method has settings for that which leave its weights as they are."""
-        return self._of_run(task, {**depends, "method": self.run.model.method.model_dump(mode="json")}, make)
+        return self._of_run(task, {**depends, "method": self.method_settings}, make)
 
     def _of_floor(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
         made_from = {**self._floor_dependence(), **self._data_dependence(), "task": depends}

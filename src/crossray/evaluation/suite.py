@@ -13,6 +13,7 @@ from crossray.data.store import Store
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.cohort import tested_hash
+from crossray.evaluation.ensemble import EnsembleFold
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, FoldEvaluation
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
@@ -67,6 +68,24 @@ class Evaluation:
         return [
             FoldEvaluation(run, self.store, self.split, self.protocol, self.config, shelf, say) for run in self.runs
         ]
+
+
+def ensemble_folds(members: Sequence[Evaluation], cells: Path, progress: Progress | None = None) -> list[EnsembleFold]:
+    """The folds of several evaluations that score together; all must have runs of the same folds.
+
+    Raises:
+        ConfigError: they do not, or a fold's members are not given the same films and reports.
+    """
+    of_members = [member.folds(cells, progress) for member in members]
+    folds = [[fold.run.fold for fold in own] for own in of_members]
+    other = next((row for row, own in enumerate(folds) if own != folds[0]), None)
+    if other is not None:
+        raise ConfigError(
+            f"members of an ensemble need the same folds: {members[0].runs[0].path.parent} has {', '.join(folds[0])}, "
+            f"{members[other].runs[0].path.parent} has {', '.join(folds[other])}.",
+            remedy="Give one folder of runs, one a fold, for each member.",
+        )
+    return [EnsembleFold.of(fold) for fold in zip(*of_members, strict=True)]
 
 
 def open_evaluation(
@@ -138,7 +157,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         store_hash=first.store.hash,
         source=first.store.manifest.inputs.source,
         folds=tuple(run.fold for run in runs),
-        runs={run.fold: f"{run.path.name}, weights {run.weights_hash[:16]}" for run in runs},
+        runs={fold.run.fold: fold.trained for fold in folds},
         seeds={
             "bootstrap": protocol.seed,
             "fine-tuning": config.finetune.seed,

@@ -34,13 +34,13 @@ def retrieval_task(model: RunModel, cohort: Cohort) -> dict[str, Arrays]:
     """
     test = cohort.test
     global_scores, local_scores = model.similarity(test, test.texts, purpose="retrieval")
-    fused = _ranked(*fuse(global_scores, local_scores), test)
+    fused = ranked(*fuse(global_scores, local_scores), test)
     if local_scores is None:
         return {"fused": fused}
     return {
         "fused": fused,
-        "global": _ranked(global_scores, global_scores, test),
-        "local": _ranked(local_scores, local_scores, test),
+        "global": ranked(global_scores, global_scores, test),
+        "local": ranked(local_scores, local_scores, test),
     }
 
 
@@ -52,7 +52,7 @@ def ridge_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: 
         for own, part in zip(features, parts, strict=True)
     )
     result = ridge_retrieval(train, validation, test, config)
-    arrays = _ranked(result.test_scores, result.test_scores, cohort.test)
+    arrays = ranked(result.test_scores, result.test_scores, cohort.test)
     return {**arrays, "chosen_alpha": np.array(result.chosen_alpha), "validation": np.array(result.validation_recall)}
 
 
@@ -152,7 +152,8 @@ def fold_ranks(fold: str, cell: Arrays) -> dict[str, FoldRanks]:
     return found
 
 
-def _ranked(image_to_text: FloatArray, text_to_image: FloatArray, part: Part) -> Arrays:
+def ranked(image_to_text: FloatArray, text_to_image: FloatArray, part: Part) -> Arrays:
+    """A retrieval cell: ranks by scores ``[N, N]`` of every film with every report, for each direction."""
     ranks = retrieval_ranks(image_to_text, part.text_groups, text_to_image)
     arrays: Arrays = {**_who(part), "unique_rows": ranks.unique_rows, "nearest": _nearest(image_to_text, ranks)}
     for field in DIRECTIONS:
