@@ -11,6 +11,7 @@ import pytest
 from crossray.data.split_files import read_split, write_split
 from crossray.errors import CheckpointError, ConfigError
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
+from crossray.evaluation.fold import WITH_PROBE
 from crossray.evaluation.grounding_floors import ANY_PRIOR, CENTRE, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.results import Results, read_results
 from crossray.methods.global_local import GlobalLocal
@@ -44,6 +45,27 @@ def test_every_task_has_our_line_its_floor_and_their_difference(everything: Path
         models = {row.model for row in results.select(task=task)}
         assert {"chance", "pretrained (global_local)", floor, f"pretrained (global_local) − {floor}"} <= models
     assert {row.kind for row in results.select(task="zero_shot")} == {"chance", "model", "variant"}
+
+
+def test_fine_tuning_is_also_shown_in_the_mean_with_the_probe(everything: Path) -> None:
+    rows = [
+        row for row in read_results(everything).select(task="finetune", metric="AUROC") if row.variant == WITH_PROBE
+    ]
+    assert {row.model for row in rows} == {
+        "pretrained (global_local)",
+        "ImageNet",
+        "pretrained (global_local) − ImageNet",
+    }
+    value = {(row.model, row.target): row.value for row in rows}
+    plain = {
+        (row.model, row.target): row.value
+        for row in read_results(everything).select(task="finetune")
+        if not row.variant and row.metric == "AUROC"
+    }
+    for (model, target), found in value.items():
+        if model.endswith("− ImageNet"):  # to the fine-tuned floor as it is
+            ours, floor = value["pretrained (global_local)", target], plain["ImageNet", target]
+            assert found is None if ours is None or floor is None else found == pytest.approx(ours - floor)
 
 
 def test_grounding_stands_beside_chance_and_floors_that_never_look(everything: Path) -> None:

@@ -112,7 +112,7 @@ class EnsembleFold(FoldEvaluation):
 
     def finetune(self) -> dict[Evaluated, Arrays]:
         """The mean of the classifiers that the members were fine-tuned to."""
-        return self._mean([member.finetune() for member in self.members])
+        return self.with_probes(self._mean([member.finetune() for member in self.members]))
 
     def _mean(self, found: Sequence[Mapping[Evaluated, Arrays]]) -> dict[Evaluated, Arrays]:
         own = [cells[member.pretrained] for cells, member in zip(found, self.members, strict=True)]

@@ -32,6 +32,9 @@ UNTRAINED = Evaluated("untrained trunk", kind="floor")
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
 OTHER_FILM = Evaluated("its map on another film", kind="floor")
 
+WITH_PROBE = "mean with the probe's log odds"
+"""A variant of fine-tuning: two classifiers of one trunk that err at different films."""
+
 
 def trunk_floor(run: Run) -> Evaluated:
     """What a run's trunk is measured against: itself with ImageNet's weights, or with the random ones it began with."""
@@ -209,7 +212,20 @@ class FoldEvaluation:
         if self.has_floors:
             floor = trunk_floor(self.run)
             found[floor] = self._of_floor("finetune", _recipe_of(theirs), lambda: tune(self.floor, theirs, floor.model))
-        return found
+        return self.with_probes(found)
+
+    def with_probes(self, found: dict[Evaluated, Arrays]) -> dict[Evaluated, Arrays]:
+        """Beside each fine-tuned line its mean with the probe of the same trunk, if probes were asked for."""
+        probes = self.probe() if "probe" in self.config.tasks else {}
+        means = {
+            Evaluated(who.model, WITH_PROBE, "variant"): {
+                **cell,
+                "scores": (cell["scores"] + probes[who]["scores"]) / 2,
+            }
+            for who, cell in found.items()
+            if who in probes
+        }
+        return found | means
 
     def _grounding_floors(self, judge: Judge) -> dict[str, Arrays]:
         train = known_phrases(self.store, self.cohort.train, judge.config)

@@ -15,7 +15,7 @@ from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.ensemble import EnsembleFold
 from crossray.evaluation.finetune import Progress
-from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, FoldEvaluation
+from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, WITH_PROBE, FoldEvaluation
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
@@ -133,7 +133,8 @@ def evaluate(folds: Sequence[FoldEvaluation], out: Path) -> Results:
 
 def _rows(task: str, predictions: Predictions, protocol: Protocol) -> list[Row]:
     ours = next(who for who in predictions if who.kind == "model")
-    differences = [(ours, floor) for floor in _COMPARED if floor in predictions]
+    compared = [ours, *(who for who in predictions if who == Evaluated(ours.model, WITH_PROBE, "variant"))]
+    differences = [(who, floor) for who in compared for floor in _COMPARED if floor in predictions]
     if task == "grounding":
         phrases = {who: [fold_phrases(*cell) for cell in cells] for who, cells in predictions.items()}
         return grounding_rows(phrases, differences, protocol)
