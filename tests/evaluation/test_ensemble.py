@@ -96,13 +96,23 @@ def test_a_film_has_the_same_zero_shot_score_whatever_else_is_tested(
     np.testing.assert_allclose(next(iter(fold.zero_shot_scores().values()))["scores"], whole[:5], rtol=1e-3, atol=1e-4)
 
 
-def test_members_need_the_same_folds_and_the_same_films(trained: Path, other: Path, tmp_path: Path) -> None:
+def test_members_need_the_same_folds_and_the_same_part_of_reports(trained: Path, other: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has 0, 1, .* has 0\."):
         _evaluate((trained / "runs", other / "fold0"), tmp_path / "out")
     from crossray.training.pretrain import pretrain
     from crossray.training.recipe import load_recipe
 
-    small = tmp_path / "small"
-    pretrain(load_recipe(other / "fold0" / "config.yaml", ["image.size=24"]), small)
-    with pytest.raises(ConfigError, match="differ in image"):
-        _evaluate((other / "fold0", small), tmp_path / "out")
+    impressions = tmp_path / "other_text"
+    pretrain(load_recipe(other / "fold0" / "config.yaml", ["text.sections=[findings]"]), impressions)
+    with pytest.raises(ConfigError, match="differ in text"):
+        _evaluate((other / "fold0", impressions), tmp_path / "out")
+
+
+def test_members_may_see_films_at_another_size(trained: Path, tmp_path: Path) -> None:
+    from crossray.training.pretrain import pretrain
+    from crossray.training.recipe import load_recipe
+
+    first = trained / "runs" / "fold0"
+    pretrain(load_recipe(first / "config.yaml", ["image.size=24"]), tmp_path / "small")
+    found = _evaluate((first, tmp_path / "small"), tmp_path / "out")
+    assert found["model", "retrieval", "R@10", "film → report"] is not None

@@ -35,16 +35,16 @@ class EnsembleFold(FoldEvaluation):
         """Members of one fold.
 
         Raises:
-            ConfigError: they are not of one fold, or do not read the same films and the same part of reports.
+            ConfigError: they are not of one fold, or do not read the same part of reports.
         """
         first = members[0]
         for other in members[1:]:
-            for name in ("fold", "image", "text"):
+            for name in ("fold", "text"):
                 own, wanted = _compared(other, name), _compared(first, name)
                 if own != wanted:
                     raise ConfigError(
                         f"{first.run.path} and {other.run.path} differ in {name} ({wanted} and {own}).",
-                        remedy="Members of an ensemble must be given the same: pretrain them with the same settings.",
+                        remedy="Members of an ensemble are compared on the same pairs: pretrain them with the same text.",
                     )
         return cls(
             **{name: getattr(first, name) for name in FoldEvaluation.__dataclass_fields__}, members=tuple(members)
