@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossray.data.augment import ImageInputConfig
-from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce, predict, selection_auc
+from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce, selection_auc
 from crossray.evaluation.metrics import auroc
-from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 
 IMAGE = ImageInputConfig(size=16)
 CONFIG = FinetuneConfig(epochs=3, batch_size=16, trunk_learning_rate=1e-2, head_learning_rate=1e-2)
@@ -62,21 +61,6 @@ def test_fine_tuning_learns_and_the_same_seed_gives_the_same_scores() -> None:
     np.testing.assert_array_equal(first.test_scores, second.test_scores)
     assert len(lines) == len(first.validation_auc) == 3
     assert first.validation_auc[first.best_epoch - 1] == max(first.validation_auc)
-
-
-def test_a_head_may_begin_as_the_probe_of_the_frozen_trunk() -> None:
-    parts = (_part(0, 96), _part(96, 128), _part(128, 160))
-    config = CONFIG.model_copy(
-        update={"epochs": 1, "head_start": "probe", "trunk_learning_rate": 1e-9, "head_learning_rate": 1e-9}
-    )
-    unmoved = finetune(_trunk(), 4, _read, *parts, IMAGE, config)
-    trunk = _trunk()
-    features = [predict(trunk, _read, part.rows, IMAGE, 16).astype(np.float32) for part in parts]
-    splits = [FeatureSplit(own, part.labels) for own, part in zip(features, parts[:2], strict=False)]
-    probe = linear_probe(splits[0], splits[1], features[2], ProbeConfig())
-    # One epoch moves the statistics of batch norm, nothing else: the order of films stays nearly the same.
-    assert np.corrcoef(unmoved.test_scores[:, 0], probe.test_scores[:, 0])[0, 1] > 0.95
-    assert auroc(unmoved.test_scores[:, 0], LABELS[128:, 0])[0] > 0.9
 
 
 def test_the_epoch_is_chosen_by_labels_that_are_frequent_enough() -> None:

@@ -44,7 +44,7 @@ class EnsembleFold(FoldEvaluation):
                 if own != wanted:
                     raise ConfigError(
                         f"{first.run.path} and {other.run.path} differ in {name} ({wanted} and {own}).",
-                        remedy="Members of an ensemble are compared on the same pairs: pretrain them with the same text.",
+                        remedy="Members of an ensemble are compared on the same pairs: pretrain them on the same text.",
                     )
         return cls(
             **{name: getattr(first, name) for name in FoldEvaluation.__dataclass_fields__}, members=tuple(members)

@@ -12,7 +12,6 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ from torch.nn import functional as F
 
 from crossray.data.augment import AugmentationConfig, ImageInputConfig, evaluation_view, training_view
 from crossray.evaluation.metrics import FloatArray, auroc, macro_mean, per_label
-from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 from crossray.settings import Settings
 
 FilmReader = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -40,9 +38,6 @@ class FinetuneConfig(Settings):
 
     A trunk that has seen films needs a smaller step than one that has seen photographs only. A floor must be at its
     best, so ``floor_trunk_learning_rate`` may give it a rate of its own, chosen like the other on validation sides.
-
-    ``head_start``: the head begins with small ``random`` weights, or as the linear ``probe`` of the trunk's frozen
-    features: a random head's first gradients pull at features that were good (Kumar et al. 2022, LP-FT).
     """
 
     epochs: int = Field(default=4, ge=1)
@@ -55,7 +50,6 @@ class FinetuneConfig(Settings):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
     least_positives: int = Field(default=5, ge=0)
-    head_start: Literal["random", "probe"] = "random"
     seed: int = 0
     augmentation: AugmentationConfig = AugmentationConfig(
         crop="random", degrees=8.0, translate=0.03, scale=(0.92, 1.08), brightness=(0.85, 1.15), contrast=(0.85, 1.15)
@@ -130,8 +124,6 @@ def finetune(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Classifier(copy.deepcopy(trunk), width, train.labels.shape[1], config.dropout)
-        if config.head_start == "probe":
-            _start_as_probe(model, read, train, validation, image, config.batch_size)
         optimiser, scheduler = _optimiser(model, config, _steps_per_epoch(len(train.rows), config) * config.epochs)
         history: list[float] = []
         best: tuple[float, FloatArray, FloatArray] | None = None
@@ -145,19 +137,6 @@ def finetune(
                 progress(f"epoch {epoch + 1}/{config.epochs}: loss {loss:.4f}, validation AUC {history[-1]:.4f}")
     assert best is not None  # epochs >= 1
     return FinetuneResult(best[1], best[2], 1 + int(np.argmax(np.nan_to_num(history))), tuple(history))
-
-
-def _start_as_probe(
-    model: Classifier, read: FilmReader, train: FilmPart, validation: FilmPart, image: ImageInputConfig, batch_size: int
-) -> None:
-    """Give the head the weights of a linear probe of the trunk as it is, chosen on validation."""
-    sides = (train, validation)
-    features = [predict(model.trunk, read, side.rows, image, batch_size).astype(np.float32) for side in sides]
-    splits = [FeatureSplit(own, side.labels) for own, side in zip(features, sides, strict=True)]
-    probe = linear_probe(splits[0], splits[1], features[1][:0], ProbeConfig())
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(probe.weights.T))
-        model.head.bias.copy_(torch.from_numpy(probe.bias))
 
 
 def selection_auc(scores: FloatArray, labels: FloatArray, least_positives: int) -> float:

@@ -29,16 +29,13 @@ class ProbeConfig(Settings):
 class ProbeResult:
     """Decision values ``[n, K]`` of the chosen models and how they were chosen.
 
-    ``validation_auc [len(c_grid), K]`` is the whole tuning table; ``chosen_c`` has one value a label. The decision on
-    features as they come is ``features @ weights + bias``, ``weights [C, K]``, ``bias [K]``.
+    ``validation_auc [len(c_grid), K]`` is the whole tuning table; ``chosen_c`` has one value a label.
     """
 
     validation_scores: FloatArray
     test_scores: FloatArray
     chosen_c: tuple[float, ...]
     validation_auc: FloatArray
-    weights: FloatArray
-    bias: FloatArray
 
 
 @dataclass(frozen=True)
@@ -72,15 +69,11 @@ def linear_probe(
     )
     table = np.stack([per_label(auroc, scores, validation.labels)[0] for scores in validation_scores])
     chosen = choose_row(table, shared=config.tuning == "shared")
-    columns = chosen * labels + np.arange(labels)  # of the fit: strengths by labels
-    weights = fit.weights[:, columns] / scale[:, None]
     return ProbeResult(
         validation_scores=_pick(validation_scores, chosen),
         test_scores=_pick(test_scores, chosen),
         chosen_c=tuple(config.c_grid[g] for g in chosen),
         validation_auc=table,
-        weights=weights,
-        bias=fit.bias[columns] - mean @ weights,
     )
 
 
