@@ -20,9 +20,11 @@ from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
 from crossray.cli.evaluate import evaluate
 from crossray.cli.grid import grid
+from crossray.cli.index import build as build_index
 from crossray.cli.info import info
 from crossray.cli.localized import localized
 from crossray.cli.pretrain import pretrain
+from crossray.cli.search import search
 from crossray.cli.transfer import transfer
 
 app = typer.Typer(
@@ -36,6 +38,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Prepare, describe, verify and split data.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
+index_app = typer.Typer(help="Make films and reports searchable.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(index_app, name="index")
 
 
 def _version(wanted: bool) -> None:
@@ -61,6 +65,8 @@ app.command()(transfer)
 app.command()(localized)
 app.command()(grid)
 app.command()(compare)
+index_app.command("build")(build_index)
+app.command()(search)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)
