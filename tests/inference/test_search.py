@@ -16,9 +16,10 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sources.phantom import PhantomConfig, PhantomSource
 from crossray.data.store import Store
 from crossray.errors import ConfigError, CrossRayError, DataError, StudyError
+from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel
 from crossray.inference.search.build import VIEWS, build_index
-from crossray.inference.search.index import SearchIndex, unit
+from crossray.inference.search.index import SearchIndex
 from crossray.inference.search.manifest import MANIFEST_FILE
 from crossray.inference.search.query import Query, search_for
 from crossray.methods.global_local import GlobalLocalConfig

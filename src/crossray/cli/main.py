@@ -18,6 +18,7 @@ from crossray.cli.data_template import template
 from crossray.cli.data_twin import twin
 from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
+from crossray.cli.embed import embed
 from crossray.cli.evaluate import evaluate
 from crossray.cli.grid import grid
 from crossray.cli.index import build as build_index
@@ -67,6 +68,7 @@ app.command()(grid)
 app.command()(compare)
 index_app.command("build")(build_index)
 app.command()(search)
+app.command()(embed)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)

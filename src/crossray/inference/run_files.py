@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -62,12 +63,29 @@ def checkpoint_file(run: Path, checkpoint: str) -> Path:
     return file
 
 
-def _check_version(file: Path) -> None:
+def prepared_size_of(run: Path) -> int:
+    """Side to which a film's file is to be prepared for a run: that of the store which it was trained on.
+
+    Runs of earlier versions do not say it; then the side from which their crops are taken.
+
+    Raises:
+        CheckpointError, ConfigError: as :func:`read_model_config`.
+    """
+    image = read_model_config(run).image
+    found = _manifest(run / "manifest.json").get("prepared_size")
+    return found if isinstance(found, int) and found > 0 else image.resize or image.size
+
+
+def _manifest(file: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-        version = manifest["format_version"]
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return {"format_version": content["format_version"], **content}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError("the run's manifest is missing or damaged.", file=file) from error
+
+
+def _check_version(file: Path) -> None:
+    version = _manifest(file)["format_version"]
     if version != RUN_FORMAT_VERSION:
         raise CheckpointError(
             f"the run has format version {version}; this CrossRay reads {RUN_FORMAT_VERSION}.",

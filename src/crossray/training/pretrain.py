@@ -95,7 +95,7 @@ def _open_data(recipe: Recipe) -> _Data:
         training=[store.study_ids[row] for row in rows.train],
         validation=[store.study_ids[row] for row in rows.validation],
         absent=[LeftOut(study_id, "not in the store") for study_id in rows.absent if study_id not in fold.test],
-        provenance=Provenance(store=store.hash, split=split.hash),
+        provenance=Provenance(store=store.hash, split=split.hash, prepared_size=store.prepared_size),
     )
 
 

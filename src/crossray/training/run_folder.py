@@ -29,10 +29,11 @@ _FREE = (("runtime", None), ("data", "store"))
 
 @dataclass(frozen=True)
 class Provenance:
-    """Hashes of what a run is made from."""
+    """Hashes of what a run is made from, and the side of the films that it was given."""
 
     store: str
     split: str
+    prepared_size: int
 
     def identity(self, recipe: Recipe) -> str:
         """sha256 of everything that must be the same for a run to be resumed."""
@@ -114,6 +115,7 @@ def _manifest(provenance: Provenance, outcome: str, files: dict[str, str]) -> di
         "crossray": crossray.__version__,
         "outcome": outcome,
         "made_from": {"store": provenance.store, "split": provenance.split},
+        "prepared_size": provenance.prepared_size,
         "files": files,
     }
 

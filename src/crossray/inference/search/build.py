@@ -24,9 +24,10 @@ from crossray.data.study import View
 from crossray.data.text import select_text
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
+from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel, Progress
 from crossray.inference.run_files import checkpoint_file
-from crossray.inference.search.index import SIDES, FloatArray, SearchIndex, Side, file_of, read_vectors, unit
+from crossray.inference.search.index import SIDES, FloatArray, SearchIndex, Side, file_of, read_vectors
 from crossray.inference.search.manifest import (
     INDEX_FORMAT_VERSION,
     MANIFEST_FILE,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
+from crossray.inference.embed import unit
 from crossray.inference.search.manifest import BUILD_AGAIN, IndexManifest, read_manifest
 
 Side = Literal["films", "reports"]
@@ -157,12 +158,6 @@ def read_vectors(path: Path) -> Any:
     import faiss  # takes its time to import, and few commands search
 
     return faiss.read_index(str(path))
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Each row at length 1; zeros stay zeros."""
-    scaled: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return scaled.astype(np.float32)
 
 
 def _hit(score: float, table: pa.Table, row: int) -> Hit:

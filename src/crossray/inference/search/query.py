@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.data.geometry import prepare_film
-from crossray.data.images import FilmPixels
+from crossray.data.film_file import read_prepared
 from crossray.data.store import Store
 from crossray.errors import ConfigError, StoreError
 from crossray.files import sha256_of
@@ -70,15 +69,6 @@ def search_for(index: Path, query: Query, *, run: Path | None = None, store: Pat
     return [Found(hit, _report_of(opened_store, hit)) for hit in hits]
 
 
-def read_prepared(path: Path, prepared_size: int) -> NDArray[np.uint8]:
-    """A film's file as a store would hold it: ``[S, S]`` uint8.
-
-    Raises:
-        StudyError: the file cannot be read as a film.
-    """
-    return prepare_film(FilmPixels(path).read(), prepared_size)[0]
-
-
 def found_lines(found: list[Found]) -> list[str]:
     """For people: a line for each hit, and the beginning of its report."""
     lines = []
@@ -106,7 +96,7 @@ def _text_vector(model: JointModel, text: str) -> NDArray[np.float32]:
 
 def _film_vector(model: JointModel, index: SearchIndex, image: Path | None) -> NDArray[np.float32]:
     assert image is not None  # one of the two was given
-    film = read_prepared(image, index.manifest.prepared_size)
+    film, _ = read_prepared(image, index.manifest.prepared_size)
     vector: NDArray[np.float32] = model.embed_images(film[None]).pooled.numpy()
     return vector
 

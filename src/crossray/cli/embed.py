@@ -1,0 +1,39 @@
+"""``crossray embed``: vectors of films or texts, as a file for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_FILMS = "The folder of a store, or films: DICOM, PNG, JPEG."
+_TEXT = "A sentence instead of films. Repeatable."
+_SPACE = "joint: length 1, comparable with texts; trunk: pooled features of the image encoder."
+
+
+def embed(
+    run: Annotated[Path, typer.Argument(help="The run whose model embeds.")],
+    out: Annotated[Path, typer.Option(help="An .npz that gets names [N] and vectors [N, D].")],
+    films: Annotated[list[Path] | None, typer.Argument(help=_FILMS, show_default=False)] = None,
+    text: Annotated[list[str] | None, typer.Option(help=_TEXT, show_default=False)] = None,
+    space: Annotated[Literal["joint", "trunk"], typer.Option(help=_SPACE)] = "joint",
+    checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
+    batch_size: Annotated[int, typer.Option(help="Films embedded at once.", min=1)] = 32,
+) -> None:
+    """Write the vectors of films or of texts. Research only, not for diagnosis."""
+    from crossray.data.progress import film_progress
+    from crossray.errors import ConfigError
+    from crossray.inference.embed import embed_films, embed_texts
+
+    if bool(films) == bool(text):
+        raise ConfigError("give either films or --text.", field="FILMS, --text")
+    if text:
+        found = embed_texts(run, text, checkpoint=checkpoint, batch_size=batch_size)
+    else:
+        with film_progress() as show:
+            found = embed_films(
+                run, films or [], space=space, checkpoint=checkpoint, batch_size=batch_size, progress=show
+            )
+    found.save(out)
+    typer.echo(f"Written: {out} ({len(found.names)} vectors of {found.vectors.shape[1]} numbers)")
