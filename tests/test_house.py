@@ -29,6 +29,7 @@ STOREYS: dict[str, int] = {
     "training": 6,
     "evaluation": 6,
     "demo": 7,
+    "export": 7,
     "grid": 7,
     "environment": 7,
     "cli": 8,

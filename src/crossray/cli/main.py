@@ -20,6 +20,7 @@ from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
 from crossray.cli.embed import embed
 from crossray.cli.evaluate import evaluate
+from crossray.cli.export import export
 from crossray.cli.grid import grid
 from crossray.cli.index import build as build_index
 from crossray.cli.info import info
@@ -69,6 +70,7 @@ app.command()(compare)
 index_app.command("build")(build_index)
 app.command()(search)
 app.command()(embed)
+app.command()(export)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)

@@ -125,7 +125,7 @@ class ImageEncoder(nn.Module):
         by_place = trunk.forward_head(alone, pre_logits=True)
         return ImageFeatures(
             pooled=trunk.forward_head(final, pre_logits=True),
-            regions=by_place.view(len(pixels), rows * columns, -1),
+            regions=by_place.view(pixels.shape[0], rows * columns, -1),
             grid=(rows, columns),
         )
 

@@ -200,8 +200,9 @@ class TextEncoder(nn.Module):
         heads, width = layer.num_attention_heads, layer.attention_head_size
         with without_autocast(states):
             states = full_precision(states)
-            query = layer.query(states[:, 0]).view(len(states), heads, 1, width)
-            key = layer.key(states).view(len(states), -1, heads, width).permute(0, 2, 3, 1)
+            reports = states.shape[0]  # len() would be a constant in an exported graph
+            query = layer.query(states[:, 0]).view(reports, heads, 1, width)
+            key = layer.key(states).view(reports, -1, heads, width).permute(0, 2, 3, 1)
             scores = (query @ key).squeeze(2) / width**0.5
             return masked_softmax(scores, mask.unsqueeze(1), dim=2).mean(dim=1)
 

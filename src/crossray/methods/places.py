@@ -28,7 +28,7 @@ def embed_reports(encoder: TextEncoder, head: nn.Module, tokens: TokenBatch) -> 
     report: Tensor = head(features.report)
     return TextEmbedding(
         report=report,
-        words=report.new_zeros(len(report), 0, report.shape[1]),
+        words=report.new_zeros(report.shape[0], 0, report.shape[1]),
         word_mask=features.word_mask[:, :0],
         special_mask=features.special_mask[:, :0],
     )

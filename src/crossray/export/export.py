@@ -1,0 +1,79 @@
+"""``crossray export`` from a run to a folder that something else can use, with parity checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from crossray.errors import ConfigError, CrossRayError
+from crossray.export.card import CARD_FILE, model_card
+from crossray.export.parity import LARGEST_DIFFERENCE, Parity
+from crossray.files import explained_disk_errors, write_whole
+from crossray.inference.joint_model import JointModel
+from crossray.inference.run_files import prepared_size_of, read_model_config
+
+Target = Literal["safetensors", "torchvision", "onnx", "hub-folder"]
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written, how far it is from the run, and what could not be written and why."""
+
+    files: tuple[str, ...]
+    parity: tuple[Parity, ...]
+    left_out: tuple[str, ...]
+
+
+def export_run(
+    run: Path,
+    target: Target,
+    out: Path,
+    *,
+    checkpoint: str = "best",
+    results: Path | None = None,
+    licence: str | None = None,
+) -> ExportSummary:
+    """Write a run's model for others, with a card.
+
+    Args:
+        run: a trained run.
+        target: ``safetensors`` (encoders as timm and transformers name them), ``torchvision`` (ResNets), ``onnx`` (both
+            sides into the joint space), ``hub-folder`` (what ``JointModel.load`` reads).
+        out: a new folder.
+        checkpoint: which weights.
+        results: of ``crossray evaluate``, for the card.
+        licence: for the card.
+
+    Raises:
+        ConfigError: ``out`` is not empty, the target does not fit the run, or a package is missing.
+        CheckpointError: the run cannot be used.
+        CrossRayError: what was written differs from the run by more than ``LARGEST_DIFFERENCE``.
+    """
+    if out.exists() and (out.is_file() or any(out.iterdir())):
+        raise ConfigError("is not empty.", file=out, field="--out", remedy="Choose a new folder.")
+    model, prepared_size = JointModel.load(run, checkpoint), prepared_size_of(run)
+    left_out: list[str] = []
+    with explained_disk_errors(CrossRayError, out):
+        out.mkdir(parents=True, exist_ok=True)
+        if target == "onnx":
+            from crossray.export.graphs import write_graphs
+
+            parity, left_out = write_graphs(model, prepared_size, out)
+        elif target == "hub-folder":
+            from crossray.export.hub_folder import write_hub_folder
+
+            parity = write_hub_folder(run, checkpoint, model, prepared_size, out)
+        else:
+            from crossray.export.weights import write_encoders, write_torchvision
+
+            write = write_torchvision if target == "torchvision" else write_encoders
+            parity = write(model, prepared_size, out)
+        write_whole(out / CARD_FILE, model_card(read_model_config(run), parity, results, licence))
+    apart = [str(one) for one in parity if one.difference > LARGEST_DIFFERENCE]
+    if apart:
+        raise CrossRayError(
+            f"differs from the run: {'; '.join(apart)}.", file=out, remedy="Do not use it; report this."
+        )
+    files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    return ExportSummary(tuple(files), tuple(parity), tuple(left_out))

@@ -1,0 +1,71 @@
+"""A folder to pass on: what :class:`JointModel` reads of a run and no more, and a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch.nn import functional as F
+
+import crossray
+from crossray.export.parity import TEXTS, Parity, difference, noise_films
+from crossray.files import sha256_of, write_json, write_whole
+from crossray.inference.joint_model import JointModel
+from crossray.inference.run_files import RUN_FORMAT_VERSION, ModelConfig, checkpoint_file, read_model_config
+from crossray.tensor_file import write_tensors
+
+CONFIG, MANIFEST, WEIGHTS = "config.yaml", "manifest.json", "checkpoints/best.safetensors"
+
+_NAMED_WEIGHTS = ("none", "imagenet", "minilm")
+
+
+def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_size: int, out: Path) -> list[Parity]:
+    """Configuration, tokenizer and weights; the recipe's data and training sections stay behind, with their paths.
+
+    Returns:
+        How far the folder's vectors are from the run's: zero.
+    """
+    config = read_model_config(run)
+    write_whole(out / CONFIG, yaml.safe_dump(_without_places(config), sort_keys=False, allow_unicode=True))
+    model.tokenizer.save(out / "tokenizer")
+    facts = {"kind": "crossray weights"}
+    (out / "checkpoints").mkdir(exist_ok=True)
+    write_tensors(out / WEIGHTS, model.method.state_dict(), facts)
+    manifest: Mapping[str, Any] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    write_json(
+        out / MANIFEST,
+        {
+            "kind": "run",
+            "format_version": RUN_FORMAT_VERSION,
+            "crossray": crossray.__version__,
+            "outcome": "exported",
+            "made_from": manifest.get("made_from", {}),
+            "prepared_size": prepared_size,
+            "weights_of": sha256_of(checkpoint_file(run, checkpoint)),
+            "files": {name: sha256_of(out / name) for name in (CONFIG, WEIGHTS, "tokenizer/tokenizer.json")},
+        },
+    )
+    return _parity(model, JointModel.load(out), prepared_size)
+
+
+def _parity(one: JointModel, other: JointModel, prepared_size: int) -> list[Parity]:
+    films = noise_films(prepared_size)
+    with torch.no_grad():
+        found = [difference("folder, films", other.embed_images(films).pooled, one.embed_images(films).pooled)]
+        if one.method.reads_reports:
+            own, theirs = (F.normalize(model.embed_texts(TEXTS).report, dim=1) for model in (one, other))
+            found.append(difference("folder, texts", theirs, own))
+    return found
+
+
+def _without_places(config: ModelConfig) -> dict[str, Any]:
+    """The model's sections; a path that initial weights came from says nothing elsewhere and may name a machine."""
+    content = config.model_dump(mode="json")
+    for name in ("image_encoder", "text_encoder"):
+        if content[name]["pretrained"] not in _NAMED_WEIGHTS:
+            content[name]["pretrained"] = "none"
+    return content

@@ -1,0 +1,155 @@
+"""Exports: what another library makes of them is what the run makes, and cards say only what is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from crossray.cli.main import app
+from crossray.encoders.image import ImageEncoderConfig
+from crossray.errors import CheckpointError, ConfigError
+from crossray.export.export import Target, export_run
+from crossray.export.parity import TEXTS, noise_films
+from crossray.inference.embed import embed_films
+from crossray.inference.joint_model import JointModel
+from crossray.methods.clip import ClipConfig
+from crossray.methods.global_local import GlobalLocalConfig
+from crossray.methods.prior.config import PriorConfig
+from crossray.methods.simclr import SimClrConfig
+from crossray.tensor_file import write_tensors
+
+from .inference.test_joint_model import INPUT, write_run
+from .inference.test_search import make_store
+from .small_model import TEXT, small_method
+
+RESNET = ImageEncoderConfig(name="resnet18", pretrained="none")
+
+
+def resnet_run(folder: Path) -> Path:
+    """A run whose trunk torchvision knows too."""
+    run = write_run(folder, ClipConfig(embed_dim=16))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["image_encoder"] = RESNET.model_dump(mode="json")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    method = small_method(ClipConfig(embed_dim=16), image=RESNET, text=TEXT)
+    write_tensors(run / "checkpoints" / "best.safetensors", method.state_dict(), {"kind": "crossray weights"})
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return resnet_run(tmp_path_factory.mktemp("export") / "run")
+
+
+def test_encoders_are_what_timm_and_transformers_read(run: Path, tmp_path: Path) -> None:
+    summary = export_run(run, "safetensors", tmp_path / "out")
+    assert {one.what: one.difference < 1e-5 for one in summary.parity} == {"timm": True, "transformers": True}
+    assert {"image_encoder.safetensors", "image_encoder.json", "README.md"} <= set(summary.files)
+    facts = json.loads((tmp_path / "out" / "image_encoder.json").read_text())
+    assert (facts["timm"], facts["channels"], facts["size"], facts["width"]) == ("resnet18", 1, INPUT.size, 512)
+
+
+def test_torchvision_reads_a_resnet_and_nothing_else(run: Path, tmp_path: Path) -> None:
+    summary = export_run(run, "torchvision", tmp_path / "out")
+    assert [(one.what, one.difference < 1e-4) for one in summary.parity] == [("torchvision", True)]
+    other = write_run(tmp_path / "other", ClipConfig(embed_dim=16))
+    with pytest.raises(ConfigError, match="torchvision has no test_resnet"):
+        export_run(other, "torchvision", tmp_path / "refused")
+
+
+def test_a_folder_to_pass_on_holds_the_model_and_no_place_of_this_machine(run: Path, tmp_path: Path) -> None:
+    summary = export_run(run, "hub-folder", tmp_path / "out")
+    assert [one.difference for one in summary.parity] == [0.0, 0.0]
+    one, other = JointModel.load(run), JointModel.load(tmp_path / "out")
+    films = noise_films(72)
+    assert torch.equal(one.embed_images(films).pooled, other.embed_images(films).pooled)
+    assert "training" not in yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
+    for file in ("config.yaml", "manifest.json", "README.md"):
+        assert str(tmp_path) not in (tmp_path / "out" / file).read_text()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(GlobalLocalConfig(), id="global_local"),
+        pytest.param(ClipConfig(embed_dim=16), id="clip", marks=pytest.mark.slow),
+    ],
+)
+def test_onnx_has_the_films_and_texts_of_python(method: GlobalLocalConfig | ClipConfig, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run = write_run(tmp_path / "run", method)
+    summary = export_run(run, "onnx", tmp_path / "out")
+    assert summary.left_out == ()
+    assert [(one.what, one.difference < 1e-4) for one in summary.parity] == [("onnx films", True), ("onnx texts", True)]
+    # Another number of films than were traced.
+    films = noise_films(64, seed=3)[:3]
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "film.onnx"))
+    found = session.run(None, {"pixels": films[:, None].astype(np.float32)})[0]
+    wanted = F.normalize(JointModel.load(run).embed_images(films).pooled, dim=1)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+def test_a_film_has_one_vector_in_python_on_the_command_line_and_in_onnx(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run, store = write_run(tmp_path / "run", GlobalLocalConfig()), make_store(tmp_path / "store", 3)
+    python = embed_films(run, [store]).vectors
+    command = ["embed", str(run), str(store), "--out", str(tmp_path / "films.npz")]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    export_run(run, "onnx", tmp_path / "out")
+    from crossray.data.store import Store
+
+    grey = Store.open(store).pixels(range(3))[:, None].astype(np.float32)  # of the size of the crop already
+    onnx = onnxruntime.InferenceSession(str(tmp_path / "out" / "film.onnx")).run(None, {"pixels": grey})[0]
+    np.testing.assert_allclose(np.load(tmp_path / "films.npz")["vectors"], python, atol=1e-4)
+    np.testing.assert_allclose(onnx, python, atol=1e-4)
+
+
+def test_reports_that_are_read_by_sentences_are_left_out_and_said_so(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    run = write_run(tmp_path / "run", PriorConfig(embed_dim=24, slots=4, prototypes=8, image_pooling="mean"))
+    summary = export_run(run, "onnx", tmp_path / "out")
+    assert [one.what for one in summary.parity] == ["onnx films"]
+    assert "the reports of prior cannot be traced" in summary.left_out[0]
+    assert "text.onnx" not in summary.files
+
+
+def test_films_alone_are_exported_where_there_are_no_reports(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    run = write_run(tmp_path / "run", SimClrConfig())
+    summary = export_run(run, "onnx", tmp_path / "out")
+    assert summary.left_out == ("text.onnx: simclr reads no reports",)
+    assert not (tmp_path / "out" / "text.onnx").exists()
+
+
+def test_a_card_without_results_says_so_and_names_no_number(run: Path, tmp_path: Path) -> None:
+    export_run(run, "safetensors", tmp_path / "out", licence="CC-BY-4.0")
+    card = (tmp_path / "out" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front == {"library_name": "crossray", "license": "CC-BY-4.0", "tags": ["chest-x-ray", "clip"]}
+    assert "Nothing was measured for this card." in card
+    assert "not for diagnosis" in card
+
+
+@pytest.mark.parametrize("target", ["safetensors", "hub-folder"])
+def test_what_cannot_be_exported_is_refused(run: Path, tmp_path: Path, target: Target) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").write_text("mine")
+    with pytest.raises(ConfigError, match="is not empty"):
+        export_run(run, target, tmp_path / "full")
+    with pytest.raises(CheckpointError):
+        export_run(tmp_path / "no_run", target, tmp_path / "out")
+
+
+def test_the_command_prints_what_it_checked(run: Path, tmp_path: Path) -> None:
+    command = ["export", str(run), "--to", "safetensors", "--out", str(tmp_path / "out")]
+    said = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert said.exit_code == 0
+    assert said.stdout.count("checked: ") == 2
+    assert f"over {len(TEXTS)} inputs" in said.stdout
