@@ -2,7 +2,7 @@
 
 Nothing on that page is typed by hand: each folder with a ``results.json`` (made by ``crossray evaluate``) becomes a
 chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure
-and what is to be learned from them (``notes.md``, the only part that is written by hand),
+and what is to be learned from them (``notes.md``, the only part that is written by hand; evaluations may have one too),
 and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
@@ -49,13 +49,20 @@ def results_page(folder: Path) -> str:
 
 def evaluation_chapter(folder: Path) -> str:
     title, _, body = markdown(read_results(folder)).partition("\n")
-    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{one_deeper(body)}\n"
+    groups = folder / "groups.md"  # scores inside groups of studies, where crossray transfer wrote them
+    inside = one_deeper(one_deeper(groups.read_text(encoding="utf-8"))) if groups.is_file() else ""
+    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{notes_of(folder)}{one_deeper(body)}\n{inside}"
+
+
+def notes_of(folder: Path) -> str:
+    """What is to be learned from a folder's figures, if somebody has written it down."""
+    notes = folder / "notes.md"
+    return f"\n{notes.read_text(encoding='utf-8').strip()}\n" if notes.is_file() else ""
 
 
 def comparison_chapter(folder: Path) -> str:
     title, _, body = (folder / "table.md").read_text(encoding="utf-8").partition("\n")
-    notes = folder / "notes.md"
-    said = f"\n{notes.read_text(encoding='utf-8').strip()}\n" if notes.is_file() else ""
+    said = notes_of(folder)
     picture = f"![Each metric, a dot with its interval for each entry](results/{folder.name}/figure.png)"
     return f"## {folder.name}\n\n{title.removeprefix('# ')}\n{said}{one_deeper(body)}\n\n{picture}\n"
 

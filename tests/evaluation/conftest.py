@@ -42,7 +42,7 @@ class DrawnSource:
     """Studies of which a third has a left, a third a right and a third no effusion; half the patients come twice."""
 
     name = "drawn"
-    label_names = ("No Finding", "Pleural Effusion", "Fracture")
+    label_names: tuple[str, ...] = ("No Finding", "Pleural Effusion", "Fracture")
     has_reports = True
 
     def studies(self) -> Iterator[Study]:

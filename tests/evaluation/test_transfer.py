@@ -13,8 +13,9 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
 from crossray.data.study import Study
 from crossray.errors import ConfigError
+from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.results import read_results
-from crossray.evaluation.transfer import JoinedFilms, TransferConfig, TransferRequest, transfer
+from crossray.evaluation.transfer import TransferConfig, TransferRequest, transfer
 from crossray.settings import build_settings
 
 from .conftest import DrawnSource
@@ -96,3 +97,34 @@ def test_stores_of_different_size_are_refused(trained: Path, tmp_path: Path) -> 
 def test_a_task_that_there_is_not_is_refused(tasks: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="tasks"):
         _config(tasks=tasks)
+
+
+def test_a_run_is_asked_as_it_is_about_another_stores_films(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    config = _config(tasks=("zero_shot", "retrieval"), labels=("Pleural Effusion",))
+    results = transfer(_request(trained, elsewhere, tmp_path / "out"), config)
+    models = {row.model for row in results.select(task="zero_shot")}
+    assert models == {"chance", "pretrained (global_local)"}
+    row = results.one(task="retrieval", metric="R@10", target="film → report", kind="model")
+    assert (row.n, row.value is not None) == (48, True)
+    assert not (tmp_path / "out" / "groups.md").exists()  # nobody tells sex, age or view here
+
+
+class NihSource(OtherSource):
+    """As NIH names it."""
+
+    name = "nih"
+    label_names = ("No Finding", "Effusion")
+
+    def studies(self) -> Iterator[Study]:
+        for number, study in enumerate(super().studies()):
+            labels = {"No Finding": study.labels["No Finding"], "Effusion": study.labels["Pleural Effusion"]}
+            yield replace(study, labels=labels, phrase_regions=(), attributes={"sex": "FM"[number % 2]})
+
+
+def test_nihs_name_of_a_class_is_known_and_groups_are_written(trained: Path, tmp_path: Path) -> None:
+    prepare_store(NihSource(), tmp_path / "store", build_settings(PrepareConfig, {"size": 40}), workers=1)
+    results = transfer(_request(trained, tmp_path / "store", tmp_path / "out"), _config())
+    assert results.one(task="probe", metric="AUROC", target="Pleural Effusion", kind="model").positives == 32
+    groups = (tmp_path / "out" / "groups.md").read_text()
+    assert "| Pleural Effusion | F (n⁺ 16 of 24) |" in groups
+    assert "| Pleural Effusion | F − M |" in groups

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from crossray.data.chexpert import COMPETITION_LABELS
@@ -26,34 +25,44 @@ from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part, part_of, tested_hash
 from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.fold import trunk_floor
+from crossray.evaluation.groups import Group, GroupedBy, GroupRow, group_rows, groups_of, write_groups
+from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
-from crossray.evaluation.rows import Evaluated, classification_rows
+from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
-from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task
+from crossray.evaluation.tasks import finetune_task, fold_ranks, fold_scores, probe_task, retrieval_task, zero_shot_task
+from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings
+
+_NIH_NAMES = {"Pleural Effusion": "Effusion"}
+"""CheXpert's name of a class that NIH ChestX-ray14 has under another one."""
 
 
 class TransferConfig(Settings):
     """What is trained and how it is tested.
 
     Attributes:
-        labels: the classes; both stores must hold them.
+        labels: the classes; both stores must hold them, by this name or by NIH's. None are needed for retrieval.
         common_labels: those of them that are averaged by themselves.
-        tasks: ``probe`` (frozen features, the published default) and ``finetune``.
+        tasks: ``probe`` (frozen features, the published default) and ``finetune``; ``zero_shot`` and ``retrieval``
+            train nothing and ask the run as it is.
         fraction: share of the training side whose labels are used: patients whole, stratified, 1 % inside 10 %.
         views: the first film of these views stands for a study.
-        probe, finetune: their settings, as in ``crossray evaluate``.
+        groups: scores are also given inside each group of tested studies that tell their view, sex or age.
+        probe, finetune, zero_shot: their settings, as in ``crossray evaluate``.
         draws, level, seed: of the bootstrap.
     """
 
     labels: tuple[str, ...] = COMPETITION_LABELS
     common_labels: tuple[str, ...] = ()
-    tasks: tuple[Literal["probe", "finetune"], ...] = Field(default=("probe",), min_length=1)
+    tasks: tuple[Literal["probe", "finetune", "zero_shot", "retrieval"], ...] = Field(default=("probe",), min_length=1)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0)
     views: tuple[View, ...] = ("frontal",)
+    groups: tuple[GroupedBy, ...] = ("view", "sex", "age")
+    zero_shot: ZeroShotConfig = ZeroShotConfig()
     probe: ProbeConfig = ProbeConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     batch_size: int = Field(default=64, ge=1)
@@ -75,35 +84,8 @@ class TransferRequest:
     checkpoint: str = "best"
 
 
-class JoinedFilms:
-    """Two stores' films under one numbering: those of the second come after the first's.
-
-    Raises:
-        ConfigError: the two were prepared at different sizes.
-    """
-
-    def __init__(self, first: Store, second: Store) -> None:
-        if first.prepared_size != second.prepared_size:
-            raise ConfigError(
-                f"the two stores were prepared at {first.prepared_size} and {second.prepared_size} pixels.",
-                remedy="Prepare one of them again at the size of the other.",
-            )
-        self._stores, self.offset = (first, second), first.film_count
-
-    def pixels(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
-        """``[n, S, S]`` uint8 prepared films, in the order of ``rows``."""
-        wanted = np.asarray(rows, dtype=np.int64)
-        own = [wanted < self.offset, wanted >= self.offset]
-        size = self._stores[0].prepared_size
-        films = np.empty((len(wanted), size, size), dtype=np.uint8)
-        for store, mine, start in zip(self._stores, own, (0, self.offset), strict=True):
-            if mine.any():
-                films[mine] = store.pixels(wanted[mine] - start)
-        return films
-
-
 def transfer(request: TransferRequest, config: TransferConfig, progress: Progress | None = None) -> Results:
-    """Train on one store, test on the other, write ``results.{json,csv,md}``.
+    """Train on one store, test on the other, write ``results.{json,csv,md}`` and ``groups.{csv,md}``.
 
     Raises:
         ConfigError: a label is missing, or sizes differ.
@@ -117,16 +99,36 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     cohort = _cohort(run, train_store, test_store, fold, tested, films.offset, config)
     protocol = _protocol(train_store, test_store, config)
     scores = _scores(run, films, cohort, config, progress or _silent)
-    rows: list[Row] = []
-    ours = Evaluated(f"pretrained ({run.method})")
-    for task, found in scores.items():
-        predictions = {who: [fold_scores("all", cell)] for who, cell in found.items()}
-        rows += classification_rows(task, predictions, [(ours, trunk_floor(run))], protocol)
+    rows = [row for task, found in scores.items() for row in _rows(task, found, protocol, trunk_floor(run))]
     results = Results(
         provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
     )
     write_results(results, request.out)
+    groups = groups_of(test_store, cohort.test.studies, config.groups)
+    inside = [row for task, found in scores.items() for row in _group_rows(task, found, groups, protocol)]
+    if inside:
+        write_groups(inside, request.out)
     return results
+
+
+def _group_rows(
+    task: str, found: Mapping[Evaluated, Arrays], groups: Sequence[Group], protocol: Protocol
+) -> list[GroupRow]:
+    if task == "retrieval":
+        return []
+    return group_rows(task, {who: fold_scores("all", cell) for who, cell in found.items()}, groups, protocol)
+
+
+def _rows(task: str, found: Mapping[Evaluated, Arrays], protocol: Protocol, floor: Evaluated) -> list[Row]:
+    ours = next(iter(found))
+    if task == "retrieval":
+        ranks = {who: fold_ranks("all", cell) for who, cell in found.items()}
+        return retrieval_rows(
+            {who: {name: [own] for name, own in by.items()} for who, by in ranks.items()}, [], protocol
+        )
+    scores = {who: fold_scores("all", cell) for who, cell in found.items()}
+    differences = [(ours, floor)] if floor in found else []
+    return classification_rows(task, {who: [own] for who, own in scores.items()}, differences, protocol)
 
 
 def _tested_studies(run: Run, store: Store) -> tuple[str, ...]:
@@ -146,16 +148,11 @@ def _cohort(
     config: TransferConfig,
 ) -> Cohort:
     left_out: list[str] = []
+    with_text = "retrieval" in config.tasks
 
     def part(store: Store, ids: Sequence[str], shift: int) -> Part:
-        missing = [label for label in config.labels if label not in store.label_names]
-        if missing:
-            raise ConfigError(
-                f"the store of {store.manifest.inputs.source} has no labels {', '.join(missing)}.",
-                field="labels",
-                remedy=f"It holds {', '.join(store.label_names) or 'none'}.",
-            )
-        return part_of(store, ids, config.labels, config.views, run.model.text, left_out, needs_text=False, shift=shift)
+        names = _names_in(store, config.labels)
+        return part_of(store, ids, names, config.views, run.model.text, left_out, needs_text=with_text, shift=shift)
 
     return Cohort(
         fold.name,
@@ -164,6 +161,23 @@ def _cohort(
         test=part(test_store, tested, offset),
         left_out=tuple(left_out),
     )
+
+
+def _names_in(store: Store, labels: Sequence[str]) -> list[str]:
+    """What a store calls the labels.
+
+    Raises:
+        ConfigError: it does not hold one.
+    """
+    names = [label if label in store.label_names else _NIH_NAMES.get(label, label) for label in labels]
+    missing = [label for label, name in zip(labels, names, strict=True) if name not in store.label_names]
+    if missing:
+        raise ConfigError(
+            f"the store of {store.manifest.inputs.source} has no labels {', '.join(missing)}.",
+            field="labels",
+            remedy=f"It holds {', '.join(store.label_names) or 'none'}.",
+        )
+    return names
 
 
 def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple[str, ...]:
@@ -176,7 +190,7 @@ def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple
         sorted({0.01, 0.1, config.fraction}),
         config.seed,
         patient_ids=[store.patient_ids[row] for row in rows],
-        labels=store.labels[np.ix_(rows, [store.label_names.index(label) for label in config.labels])],
+        labels=store.labels[np.ix_(rows, [store.label_names.index(name) for name in _names_in(store, config.labels)])],
     )
     return nested[config.fraction]
 
@@ -189,7 +203,13 @@ def _scores(
         trunk_floor(run): FloorModel(run.model.image_encoder, run.model.image, films, config.batch_size),
     }
     found: dict[str, Mapping[Evaluated, Arrays]] = {}
+    ours, asked = next(iter(models.items()))
     for task in config.tasks:
+        if task in ("zero_shot", "retrieval"):
+            say(f"{task}: {ours.model}")
+            assert isinstance(asked, RunModel)  # the first
+            found[task] = {ours: _asked(task, asked, cohort, config)}
+            continue
         cells: dict[Evaluated, Arrays] = {}
         for who, model in models.items():
             say(f"{task}: {who.model}")
@@ -200,6 +220,15 @@ def _scores(
                 cells[who] = finetune_task(model, films, run.model.image, cohort, config.finetune, say)
         found[task] = cells
     return found
+
+
+def _asked(task: str, model: RunModel, cohort: Cohort, config: TransferConfig) -> Arrays:
+    """What the run says of the tested studies as it is."""
+    if not model.joint.method.reads_reports:
+        raise ConfigError(f"{model.joint.method.name} reads no reports.", field="tasks", remedy=f"Leave out {task}.")
+    if task == "retrieval":
+        return retrieval_task(model, cohort)["fused"]
+    return zero_shot_task(model, cohort, config.labels, config.zero_shot)[config.zero_shot.name]
 
 
 def _protocol(train: Store, test: Store, config: TransferConfig) -> Protocol:

@@ -1,0 +1,195 @@
+"""Scores inside groups of studies: by view, sex and age, and how far apart groups are.
+
+An AUROC over everybody also rewards telling groups apart: where most AP films are of the sick, a score that only sees
+that a film is AP looks like a diagnosis. Inside one group it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.data.store import Store
+from crossray.errors import CrossRayError
+from crossray.evaluation.metrics import auroc
+from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.row_files import finite, rows_as_csv
+from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.summary import FoldScores, Sampled, positives_and_known, sample_classification
+from crossray.evaluation.tables import TASK_TITLES
+from crossray.files import explained_disk_errors, write_whole
+from crossray.settings import Settings
+
+GroupedBy = Literal["view", "sex", "age"]
+
+LEAST = 5
+"""Positives, and negatives, that a label needs inside a group; with fewer its AUROC there is left open."""
+
+_MIDDLE_AGE, _OLD_AGE = 40, 65
+
+
+def _age_band(written: str) -> str:
+    years = float(written)
+    if years < _MIDDLE_AGE:
+        return f"below {_MIDDLE_AGE}"
+    return f"{_MIDDLE_AGE} to {_OLD_AGE - 1}" if years < _OLD_AGE else f"{_OLD_AGE} and above"
+
+
+_ATTRIBUTES: Mapping[GroupedBy, tuple[str, Callable[[str], str]]] = {
+    "view": ("view_position", lambda written: written.upper()),
+    "sex": ("sex", lambda written: written),
+    "age": ("age", _age_band),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some of the tested studies: ``rows`` among them, and what they have in common."""
+
+    by: GroupedBy
+    name: str
+    rows: NDArray[np.int64]
+
+    @property
+    def title(self) -> str:
+        """``sex F``, ``age below 40``."""
+        return f"{self.by} {self.name}"
+
+
+def groups_of(store: Store, studies: NDArray[np.int64], by: Sequence[GroupedBy]) -> list[Group]:
+    """The groups of ``studies`` (rows of the store); one that does not tell an attribute is in none of its groups."""
+    found = []
+    told = [store.attributes(int(study)) for study in studies]
+    for attribute in by:
+        key, name_of = _ATTRIBUTES[attribute]
+        names = np.array([name_of(own[key]) if own.get(key) else "" for own in told])
+        found += [Group(attribute, str(name), np.flatnonzero(names == name)) for name in np.unique(names) if name]
+    return found
+
+
+class GroupRow(Settings):
+    """AUROC of a label inside a group, or the difference between two groups of one attribute (``group`` is "AP − PA").
+
+    ``n`` studies are known there, ``positives`` of them have it; a difference has neither.
+    """
+
+    task: str
+    by: GroupedBy
+    group: str
+    label: str
+    model: str
+    n: int | None = None
+    positives: int | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+def group_rows(
+    task: str, predictions: Mapping[Evaluated, FoldScores], groups: Sequence[Group], protocol: Protocol
+) -> list[GroupRow]:
+    """AUROC of each label and model inside each group, and differences between the groups of one attribute.
+
+    Groups are drawn apart: their patients differ, so a difference between groups is not a paired one. A label that has
+    too few positives or negatives in a group has no value there.
+    """
+    rows: list[GroupRow] = []
+    for who, scores in predictions.items():
+        inside = {group.title: _inside(scores, group) for group in groups}
+        sampled = {title: sample_classification(auroc, [own], protocol) for title, own in inside.items()}
+        for group in groups:
+            counts = positives_and_known([_rows_of(scores, group)])
+            rows += _rows(task, who, group.by, group.name, sampled[group.title], protocol, counts)
+        for one, other in combinations(groups, 2):
+            if one.by == other.by:
+                difference = sampled[one.title].minus(sampled[other.title])
+                rows += _rows(task, who, one.by, f"{one.name} − {other.name}", difference, protocol)
+    return rows
+
+
+def write_groups(rows: Sequence[GroupRow], folder: Path) -> None:
+    """Write ``groups.csv`` and ``groups.md``: one table for each task and attribute, labels and groups down."""
+    with explained_disk_errors(CrossRayError, folder):
+        write_whole(folder / "groups.csv", rows_as_csv(rows, GroupRow))
+        write_whole(folder / "groups.md", groups_markdown(rows))
+
+
+def groups_markdown(rows: Sequence[GroupRow]) -> str:
+    """The tables of :func:`write_groups`; labels that have no value in any group of an attribute are left out."""
+    known = [row for row in rows if row.value is not None]
+    parts = ["# Inside groups: area under the ROC curve\n", "Research only, not for diagnosis.\n"]
+    for task, by in dict.fromkeys((row.task, row.by) for row in known):
+        own = [row for row in known if (row.task, row.by) == (task, by)]
+        models = list(dict.fromkeys(row.model for row in own))
+        parts.append(f"## {TASK_TITLES[task]}, by {by}\n")
+        parts.append(f"| label | {by} | {' | '.join(models)} |\n| --- | --- |{' ---: |' * len(models)}")
+        for label, group in dict.fromkeys((row.label, row.group) for row in own):
+            of_models = {row.model: row for row in own if (row.label, row.group) == (label, group)}
+            first = next(iter(of_models.values()))
+            count = "" if first.n is None else f" (n⁺ {first.positives} of {first.n})"
+            cells = [_cell(of_models.get(model)) for model in models]
+            parts.append(f"| {label} | {group}{count} | {' | '.join(cells)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: GroupRow | None) -> str:
+    if row is None or row.value is None:
+        return "–"
+    style = "+.3f" if row.n is None else ".3f"
+    bounds = [f"{bound:{style}}" for bound in (row.low, row.high) if bound is not None]
+    return f"{row.value:{style}}" + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
+
+
+def _rows(
+    task: str,
+    who: Evaluated,
+    by: GroupedBy,
+    group: str,
+    sampled: Sampled,
+    protocol: Protocol,
+    counts: Sequence[tuple[int, int]] | None = None,
+) -> list[GroupRow]:
+    rows = []
+    for column, label in enumerate(protocol.labels):
+        interval = sampled.interval(column, protocol.level)
+        positives, known = (None, None) if counts is None else counts[column]
+        rows.append(
+            GroupRow(
+                task=task,
+                by=by,
+                group=group,
+                label=label,
+                model=who.model,
+                n=known,
+                positives=positives,
+                value=finite(interval.estimate),
+                low=finite(interval.low),
+                high=finite(interval.high),
+            )
+        )
+    return rows
+
+
+def _inside(scores: FoldScores, group: Group) -> FoldScores:
+    """The group's studies; a label with too few of either class there is unknown."""
+    own = _rows_of(scores, group)
+    labels = own.labels.copy()
+    positives, negatives = (labels > 0.5).sum(axis=0), (labels <= 0.5).sum(axis=0)
+    labels[:, (positives < LEAST) | (negatives < LEAST)] = np.nan
+    return replace(own, fold=f"{scores.fold} {group.title}", labels=labels)
+
+
+def _rows_of(scores: FoldScores, group: Group) -> FoldScores:
+    return replace(
+        scores,
+        patient_ids=tuple(scores.patient_ids[row] for row in group.rows),
+        scores=scores.scores[group.rows],
+        labels=scores.labels[group.rows],
+    )
