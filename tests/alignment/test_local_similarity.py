@@ -187,9 +187,11 @@ def test_check_b2_identical_regions_and_words(words: int, logit: float) -> None:
     torch.testing.assert_close(attention, torch.full((1, words, 4), 0.25))
 
 
-def test_only_the_inputs_are_kept_between_forward_and_backward() -> None:
+@pytest.mark.parametrize("tensors_of_scores", [0, 1, 2])
+def test_what_is_kept_between_forward_and_backward_is_bounded(tensors_of_scores: int) -> None:
     regions, words, mask = pairs(films=6, reports=8, regions=30, words=20)
     packed = pack_words(words.requires_grad_(), mask)
+    scores = len(packed.report) * regions.shape[0] * regions.shape[1]
     kept: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:
@@ -197,9 +199,35 @@ def test_only_the_inputs_are_kept_between_forward_and_backward() -> None:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        attended_cosine(regions.requires_grad_(), packed, gamma1=4)
-    assert sum(kept) == regions.numel() + packed.vectors.numel() + packed.report.numel()
-    assert sum(kept) < len(packed.report) * regions.shape[0] * regions.shape[1]
+        kept_elements = scores * tensors_of_scores + scores // 2
+        attended_cosine(regions.requires_grad_(), packed, gamma1=4, kept_elements=kept_elements)
+    inputs = regions.numel() + packed.vectors.numel() + packed.report.numel()
+    assert sum(kept) == inputs + scores * tensors_of_scores
+    assert inputs < scores
+
+
+@pytest.mark.parametrize("chunk_elements", [1, 700, 1 << 20])
+@pytest.mark.parametrize(("size", "width"), [(3, 16), (30, 2)])  # by Gram matrices, and directly
+def test_what_is_kept_and_what_is_made_again_give_the_same_gradients(
+    chunk_elements: int, size: int, width: int
+) -> None:
+    regions, words, mask = pairs(regions=size, width=width)
+    scores = int(mask.sum()) * regions.shape[0] * regions.shape[1]
+    gradients = []
+    for kept_elements in (0, scores, 2 * scores):
+        v, packed = regions.clone().requires_grad_(), pack_words(words.clone().requires_grad_(), mask)
+        cosine = attended_cosine(v, packed, gamma1=4, chunk_elements=chunk_elements, kept_elements=kept_elements)
+        gradients.append(torch.autograd.grad(cosine.square().sum(), (v, packed.vectors), retain_graph=True))
+        again = torch.autograd.grad(cosine.square().sum(), (v, packed.vectors))
+        torch.testing.assert_close(again, gradients[-1], rtol=0, atol=0)  # what is kept is left as it was
+    for others in gradients[1:]:
+        torch.testing.assert_close(others, gradients[0])
+
+
+def test_scores_are_not_kept_where_nothing_is_learned() -> None:
+    regions, words, mask = pairs()
+    with torch.no_grad():
+        assert not attended_cosine(regions.requires_grad_(), pack_words(words, mask), gamma1=4).requires_grad
 
 
 def test_chunks_hold_whole_reports_and_no_more_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ For region vectors v_r of a film and the words e_w of a report (`global_local` s
     c_w = sum_r a_wr v_r,   result = cos(c_w, e_w)
 
 Neither c nor anything of size N x P x D is needed: c . e = sum_r a_r s_r with s already there, and |c|^2 = a^T G a
-with the Gram matrix G = V V^T of the film. The backward pass recomputes its chunk, so between forward and
-backward only the inputs are kept. While a chunk of p words is worked on, about eight tensors of ``p * N * R`` numbers
-exist; ``p * N * R`` is at most ``chunk_elements``, or one report's words where those alone are more.
+with the Gram matrix G = V V^T of the film. Between forward and backward the inputs are kept, the scores s if they are
+no more than ``kept_elements``, and also G a if both are: the backward pass makes what is missing again, at the price of
+one more product of matrices beside the three that cannot be saved, or of two. While a chunk of p words is worked on,
+about eight tensors of ``p * N * R`` numbers exist; ``p * N * R`` is at most ``chunk_elements``, or one report's words
+where those alone are more.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ from torch import Tensor
 from crossray.alignment.segments import segment_softmax_, segment_sum
 
 CHUNK_ELEMENTS = 1 << 20
+
+KEPT_ELEMENTS = 1 << 27
+"""What is kept for the backward pass, at most (half a gigabyte): the scores of 256 pairs of 49 regions and 40 words."""
 
 _SMALLEST_NORM_PRODUCT = 1e-8
 
@@ -49,13 +54,27 @@ def pack_words(words: Tensor, word_mask: Tensor) -> PackedWords:
 
 
 def attended_cosine(
-    regions: Tensor, words: PackedWords, *, gamma1: float, chunk_elements: int = CHUNK_ELEMENTS
+    regions: Tensor,
+    words: PackedWords,
+    *,
+    gamma1: float,
+    chunk_elements: int = CHUNK_ELEMENTS,
+    kept_elements: int = KEPT_ELEMENTS,
 ) -> Tensor:
     """``[P, N]``: cos(c_w, e_w) of every packed word with every film of ``regions [N, R, D]``.
 
     Differentiable once, in ``regions`` and ``words.vectors``. Denominators are clamped at 1e-8.
     """
-    result: Tensor = _AttendedCosine.apply(regions, words.vectors, words.report, words.lengths, gamma1, chunk_elements)
+    with_gradient = torch.is_grad_enabled() and (regions.requires_grad or words.vectors.requires_grad)
+    result: Tensor = _AttendedCosine.apply(
+        regions,
+        words.vectors,
+        words.report,
+        words.lengths,
+        gamma1,
+        chunk_elements,
+        kept_elements if with_gradient else 0,
+    )
     return result
 
 
@@ -69,31 +88,39 @@ class _AttendedCosine(torch.autograd.Function):
         lengths: tuple[int, ...],
         gamma1: float,
         chunk_elements: int,
+        kept_elements: int,
     ) -> Tensor:
-        ctx.save_for_backward(regions, words, report)
-        ctx.lengths, ctx.gamma1, ctx.chunk_elements = lengths, gamma1, chunk_elements
         films = _Films(regions, len(words))
+        elements = len(words) * films.elements_per_word
+        scores = words @ films.flat.T if elements <= kept_elements else None
+        halves = words.new_empty(len(words), films.count, films.size) if 2 * elements <= kept_elements else None
         cosines = words.new_empty(len(words), len(regions))
         for chunk in _chunks(lengths, films.elements_per_word, chunk_elements):
-            attention = _Attention(films, words[chunk.words], report[chunk.words] - chunk.first, chunk.count, gamma1)
+            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, _rows(scores, chunk), None)
+            attention = _Attention(films, part, gamma1, for_backward=halves is not None)
             cosines[chunk.words] = attention.cosine
+            if halves is not None:
+                halves[chunk.words] = attention.half_norm_grad
+        ctx.save_for_backward(regions, words, report, scores, halves)
+        ctx.lengths, ctx.gamma1, ctx.chunk_elements = lengths, gamma1, chunk_elements
         return cosines
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        regions, words, report = ctx.saved_tensors
+        regions, words, report, scores, halves = ctx.saved_tensors
         films = _Films(regions, len(words))
         grad_regions = torch.zeros_like(films.flat)
         grad_words = torch.empty_like(words)
         for chunk in _chunks(ctx.lengths, films.elements_per_word, ctx.chunk_elements):
-            part = words[chunk.words]
-            attention = _Attention(films, part, report[chunk.words] - chunk.first, chunk.count, ctx.gamma1)
+            reports = report[chunk.words] - chunk.first
+            part = _Part(words[chunk.words], reports, chunk.count, _rows(scores, chunk), _rows(halves, chunk))
+            attention = _Attention(films, part, ctx.gamma1, for_backward=True)
             grad_scores, grad_word_norm = attention.backward(grad[chunk.words])
-            grad_regions.addmm_(grad_scores.T, part)
-            grad_words[chunk.words] = grad_scores @ films.flat + grad_word_norm.unsqueeze(1) * part
+            grad_regions.addmm_(grad_scores.T, part.words)
+            grad_words[chunk.words] = grad_scores @ films.flat + grad_word_norm.unsqueeze(1) * part.words
         grad_regions += films.grad_of_norms().reshape_as(grad_regions)
-        return grad_regions.view_as(regions), grad_words, None, None, None, None
+        return grad_regions.view_as(regions), grad_words, None, None, None, None, None
 
 
 class _Films:
@@ -109,14 +136,18 @@ class _Films:
         self.gram = regions @ regions.mT if with_gram <= 2 * words * self.size * width else None
         self._outer = torch.zeros_like(self.gram) if self.gram is not None else torch.zeros_like(regions)
 
-    def norms(self, attention: Tensor) -> tuple[Tensor, Tensor]:
-        """``|c|^2`` ``[p, N]`` and half its gradient in the attention ``[p, N, R]``, of attention ``[p, N, R]``."""
+    def norms(self, attention: Tensor) -> Tensor:
+        """``|c|^2`` ``[p, N]`` of attention ``[p, N, R]``."""
+        if self.gram is not None:
+            return torch.einsum("pnr,pnr->pn", attention, self.half_norm_grad(attention))
+        return torch.bmm(attention.transpose(0, 1), self.regions).square().sum(dim=2).T
+
+    def half_norm_grad(self, attention: Tensor) -> Tensor:
+        """Half the gradient of ``|c|^2`` in the attention, ``[p, N, R]``; times the attention it is ``|c|^2``."""
         by_film = attention.transpose(0, 1)
         if self.gram is not None:
-            half = torch.bmm(by_film, self.gram)
-            return torch.einsum("npr,npr->pn", by_film, half), half.transpose(0, 1)
-        context = torch.bmm(by_film, self.regions)
-        return context.square().sum(dim=2).T, torch.bmm(context, self.regions.mT).transpose(0, 1)
+            return torch.bmm(by_film, self.gram).transpose(0, 1)
+        return torch.bmm(torch.bmm(by_film, self.regions), self.regions.mT).transpose(0, 1)
 
     def add_grad_of_norms(self, attention: Tensor, grad: Tensor) -> None:
         """Note the gradient ``grad [p, N]`` of ``|c|^2`` for the regions, of attention ``[p, N, R]``."""
@@ -130,18 +161,34 @@ class _Films:
         return 2 * (self._outer @ self.regions if self.gram is not None else self._outer)
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The words of one chunk ``[p, D]`` with their reports, counted from 0, and what was kept of them."""
+
+    words: Tensor
+    report: Tensor
+    reports: int
+    scores: Tensor | None
+    half_norm_grad: Tensor | None
+
+
 class _Attention:
     """One chunk of whole reports against all films; everything is ``[p, N, R]`` or ``[p, N]``."""
 
-    def __init__(self, films: _Films, words: Tensor, report: Tensor, reports: int, gamma1: float) -> None:
-        self._films, self._report, self._reports, self._gamma1 = films, report, reports, gamma1
-        shape = (len(words), films.count, films.size)
-        flat_scores = words @ films.flat.T
-        self._word_softmax = segment_softmax_(flat_scores.clone(), report, reports).view(shape)
+    def __init__(self, films: _Films, part: _Part, gamma1: float, *, for_backward: bool) -> None:
+        self._films, self._part, self._gamma1 = films, part, gamma1
+        shape = (len(part.words), films.count, films.size)
+        flat_scores = part.words @ films.flat.T if part.scores is None else part.scores
+        self._word_softmax = segment_softmax_(flat_scores.clone(), part.report, part.reports).view(shape)
         self._scores = flat_scores.view(shape)
         self._attention = (gamma1 * self._word_softmax).softmax(dim=2)
-        self._norm, self._half_norm_grad = films.norms(self._attention)
-        self._word_square = words.square().sum(dim=1, keepdim=True)
+        if for_backward:
+            half = part.half_norm_grad
+            self.half_norm_grad = films.half_norm_grad(self._attention) if half is None else half
+            self._norm = torch.einsum("pnr,pnr->pn", self._attention, self.half_norm_grad)
+        else:
+            self._norm = films.norms(self._attention)
+        self._word_square = part.words.square().sum(dim=1, keepdim=True)
         denominator = (self._norm.clamp_min(0) * self._word_square).sqrt()
         self._is_clamped = denominator < _SMALLEST_NORM_PRODUCT
         self._denominator = denominator.clamp_min(_SMALLEST_NORM_PRODUCT)
@@ -154,7 +201,7 @@ class _Attention:
         grad_norm = torch.where(self._is_clamped, 0.0, through_norms / (2 * self._norm))
         self._films.add_grad_of_norms(self._attention, grad_norm)
         grad_attention = grad_dot * self._scores
-        grad_attention += (2 * grad_norm).unsqueeze(2) * self._half_norm_grad
+        grad_attention += (2 * grad_norm).unsqueeze(2) * self.half_norm_grad
         grad_scores = self._through_softmaxes(grad_attention)
         grad_scores += grad_dot * self._attention
         word_square = self._word_square.squeeze(1)
@@ -166,7 +213,7 @@ class _Attention:
         grad = (grad_attention - mean) * self._attention
         grad *= self._gamma1 * self._word_softmax
         flat = grad.flatten(1)
-        total = segment_sum(flat, self._report, self._reports)[self._report].view_as(grad)
+        total = segment_sum(flat, self._part.report, self._part.reports)[self._part.report].view_as(grad)
         return grad.sub_(total.mul_(self._word_softmax))
 
 
@@ -175,6 +222,10 @@ class _Chunk:
     words: slice
     first: int
     count: int
+
+
+def _rows(kept: Tensor | None, chunk: _Chunk) -> Tensor | None:
+    return None if kept is None else kept[chunk.words]
 
 
 def _chunks(lengths: Sequence[int], elements_per_word: int, chunk_elements: int) -> Iterator[_Chunk]:
