@@ -163,3 +163,24 @@ def test_patients_on_two_sides_are_refused_unless_the_protocol_published_it(fold
         task_films(read_protocol("nih_seg_linear", changes=size), store, tmp_path)
     leaking = task_films(read_protocol("nih_seg_linear", "legacy", size), store, tmp_path)
     assert len(leaking.train) == first + 1
+
+
+def test_where_only_some_films_were_looked_at_only_those_take_part_and_each_is_tested_once(folder: Path) -> None:
+    store = Store.open(twin_store("nih_cxr14_sample", folder, count=60))
+    protocol = read_protocol("nih_opacity_boxes_linear", changes=(f"size={SIDE}",))
+    tested: list[int] = []
+    for fold in map(str, range(protocol.folds)):
+        films = task_films(protocol, store, fold=fold)
+        train, validation, test = sides(films)
+        assert len(train | validation | test) == len(train) + len(validation) + len(test)
+        tested += films.test.tolist()
+    annotated = [row for row in range(store.film_count) if "opacity" in store.film(row).mask_names]
+    assert 0 < len(annotated) < store.film_count
+    assert sorted(tested) == annotated
+
+
+def test_a_store_in_which_nobody_looked_is_refused(folder: Path) -> None:
+    store = Store.open(twin_store("kermany_pneumonia", folder))
+    protocol = read_protocol("covid_ground_glass_linear", changes=(f"size={SIDE}",))
+    with pytest.raises(DataError, match="no film is annotated with ground_glass_opacities"):
+        task_films(protocol, store)

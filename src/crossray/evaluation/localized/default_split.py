@@ -24,7 +24,7 @@ _LARGEST_VALIDATION = 5000
 
 
 def default_split(protocol: LocalizedProtocol, store: Store) -> SplitList:
-    """One fold named ``fixed`` with the protocol's shares.
+    """One fold named ``fixed`` with the protocol's shares, or its number of folds.
 
     Of ChestX-ray14, boxed films and 100 without finding take part, in one joint split by patient (defect 6 was two).
 
@@ -32,14 +32,29 @@ def default_split(protocol: LocalizedProtocol, store: Store) -> SplitList:
         DataError: the store is too small, or does not say what its publisher divided off.
     """
     studies = np.arange(len(store)) if protocol.source != _NIH else _boxed_and_healthy(store)
+    if protocol.films == "annotated":
+        studies = np.array([study for study in studies if _is_annotated(store, int(study), protocol)], dtype=np.int64)
+        if not len(studies):
+            raise DataError(f"no film is annotated with {', '.join(protocol.targets)}.", file=store.path)
     if protocol.shares[2] == 0:
         return _with_publishers_test(protocol, store, studies)
     test, validation = protocol.shares[2], protocol.shares[1] / (protocol.shares[0] + protocol.shares[1])
     name = f"{protocol.source}-{'-'.join(f'{100 * share:g}' for share in protocol.shares)}"
+    if protocol.films == "annotated":
+        name = f"{name}-annotated"
+    if protocol.folds > 1:
+        return _split(store, studies, f"{name}-{protocol.folds}-folds", None, validation, protocol.folds)
     return _split(store, studies, name, test, validation)
 
 
-def _split(store: Store, studies: Rows, name: str, test: float, validation: float) -> SplitList:
+def _is_annotated(store: Store, study: int, protocol: LocalizedProtocol) -> bool:
+    """Whether somebody looked for a target: a mask of its name is there, or its label is known."""
+    masks = {name for row in store.films_of(study) for name in store.film(row).mask_names}
+    labels = [store.label_names.index(name) for name in protocol.targets if name in store.label_names]
+    return bool(masks & set(protocol.targets)) or bool((~np.isnan(store.labels[study, labels])).any())
+
+
+def _split(store: Store, studies: Rows, name: str, test: float | None, validation: float, folds: int = 1) -> SplitList:
     ids = [store.study_ids[index] for index in studies]
     return make_splits(
         ids,
@@ -47,6 +62,7 @@ def _split(store: Store, studies: Rows, name: str, test: float, validation: floa
         [None] * len(ids),  # these sets have no reports, and equal texts of CheXpert tie nothing that is seen here
         np.nan_to_num(store.labels[studies], nan=0.0),
         seed=_SEED,
+        folds=folds,
         test_fraction=test,
         validation_fraction=validation,
         protocol=name,

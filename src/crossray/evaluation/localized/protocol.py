@@ -90,6 +90,9 @@ class LocalizedProtocol(Settings):
         train_films: ``balanced`` keeps all positives and as many negatives (MGCA and GLoRIA on SIIM-ACR).
         shares: train, validation and test of the split that is made where no list is given. A test share of 0: the
             test side is what the publisher divides off as ``validate``.
+        films: of that split: ``all`` studies, or those ``annotated`` with a target (a mask, a known label): where only
+            some films were looked at, an absent mask is not an empty one.
+        folds: of that split, if more than one: patients whole, every study tested once; the test share plays no part.
         head: on the trunk.
         dropout: before the linear layer of classification.
         unet_width: channels of the U-Net's bridge; each step up halves them. 2048 as published.
@@ -118,6 +121,8 @@ class LocalizedProtocol(Settings):
     validation_fraction: float = Field(default=1.0, gt=0, le=1)
     train_films: Literal["all", "balanced"] = "all"
     shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    films: Literal["all", "annotated"] = "all"
+    folds: int = Field(default=1, ge=1)
     head: Literal[SegmentationHead, "yolo_v3"]
     dropout: float = Field(default=0.0, ge=0, lt=1)
     unet_width: int = Field(default=2048, ge=32, multiple_of=32)

@@ -32,11 +32,13 @@ from crossray.evaluation.localized.table import (
     LocalizedProvenance,
     LocalizedResults,
     LocalizedRow,
+    mean_of_runs,
     numbers_of,
     write_localized,
 )
 from crossray.evaluation.localized.task_run import Outcome, TaskRun
 from crossray.evaluation.localized.trunks import OpenedTrunk, open_trunk
+from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.results import command_line, now, versions
 from crossray.files import sha256_of_json
 from crossray.freed_memory import keep_freed_memory
@@ -67,7 +69,7 @@ def run_localized(request: LocalizedRequest, say: Say | None = None) -> Localize
     for task in plan.tasks:
         session.run(task)
         results = session.results()
-        write_localized(results, request.out)
+        write_localized(results, request.out, session.samples)
     assert results is not None  # a plan without tasks is refused
     return results
 
@@ -98,6 +100,7 @@ class _Session:
     trunks: _Trunks
     say: Say
     rows: list[LocalizedRow] = field(default_factory=list)
+    samples: list[FloatArray] = field(default_factory=list)
     normalisation: dict[str, tuple[float, float]] = field(default_factory=dict)
     searched: dict[str, tuple[tuple[float, float | None], ...]] = field(default_factory=dict)
 
@@ -206,6 +209,8 @@ class _Session:
             "split_hash": films.split.hash,
         }
         headline = (_HEADLINES[protocol.metric], mean_of(protocol.targets))
+        ordered = _in_order(measures[0], headline)
+        self.samples += [mean_of_runs(measures, what) for what in ordered]
         return [
             LocalizedRow.model_validate(
                 shared
@@ -213,7 +218,7 @@ class _Session:
                 | {"headline": (what.metric, what.target) == headline, "positives": positives.get(what.target)}
                 | numbers_of(measures, what, request.level)
             )
-            for what in _in_order(measures[0], headline)
+            for what in ordered
         ]
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from crossray.errors import CrossRayError
+from crossray.errors import CrossRayError, DataError
 from crossray.evaluation.intervals import percentile_interval
 from crossray.evaluation.localized.measures import Measured, Measures
 from crossray.evaluation.localized.protocol import Preset
+from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.row_files import finite, json_text, read_table_of, rows_as_csv
 from crossray.evaluation.runs_interval import runs_interval
 from crossray.evaluation.segmentation.scores import MODEL
-from crossray.files import explained_disk_errors, write_whole
+from crossray.files import explained_disk_errors, sha256_of, write_whole
 from crossray.settings import Settings
+
+DRAWS_FILE = "localized_draws.npz"
+
+_AGAIN = "Run crossray localized; finished trainings are kept."
 
 
 class LocalizedRow(Settings):
@@ -100,13 +108,16 @@ class LocalizedResults(Settings):
         raise KeyError(protocol)
 
 
-def numbers_of(measures: Sequence[Measures], what: Measured, level: float) -> dict[str, float | int | None]:
-    """Value, interval and half-width of one measure of several runs.
+def mean_of_runs(measures: Sequence[Measures], what: Measured) -> FloatArray:
+    """``[1 + draws]``: the estimate and the draws of one measure, as the mean over runs, which share their draws."""
+    found: FloatArray = np.stack([each[what] for each in measures]).mean(axis=0)
+    return found
 
-    The runs share their draws of patients, so the interval is that of their mean.
-    """
+
+def numbers_of(measures: Sequence[Measures], what: Measured, level: float) -> dict[str, float | int | None]:
+    """Value, interval (of the mean over runs) and half-width of one measure of several runs."""
     runs = np.stack([each[what] for each in measures])
-    mean = runs.mean(axis=0)
+    mean = mean_of_runs(measures, what)
     interval = percentile_interval(float(mean[0]), mean[1:], level)
     found = {"value": interval.estimate, "low": interval.low, "high": interval.high}
     numbers: dict[str, float | int | None] = {name: finite(value) for name, value in found.items()}
@@ -116,16 +127,41 @@ def numbers_of(measures: Sequence[Measures], what: Measured, level: float) -> di
     return numbers
 
 
-def write_localized(results: LocalizedResults, folder: Path) -> None:
-    """Write ``localized.json``, ``localized.csv`` and ``localized.md``, each whole or not at all."""
+def write_localized(results: LocalizedResults, folder: Path, samples: Sequence[FloatArray]) -> None:
+    """Write ``localized.json``, ``.csv``, ``.md`` and ``localized_draws.npz``, each whole or not at all.
+
+    ``samples`` holds for each row its estimate and draws, ``[1 + draws]``: two trunks are compared on the same draws.
+    """
     from crossray.evaluation.localized.markdown import markdown
 
     content = json_text(results)
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer, results=np.array(hashlib.sha256(content.encode()).hexdigest()), draws=np.stack(samples).astype("f4")
+        )
+        write_whole(folder / DRAWS_FILE, buffer.getvalue())
         write_whole(folder / "localized.json", content)
         write_whole(folder / "localized.csv", rows_as_csv(results.rows, LocalizedRow))
         write_whole(folder / "localized.md", markdown(results))
+
+
+def read_samples(folder: Path) -> FloatArray:
+    """``[rows, 1 + draws]`` of the table beside it.
+
+    Raises:
+        DataError: there are none, they cannot be read, or they are of another table.
+    """
+    path = folder / DRAWS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            results, draws = str(file["results"]), file["draws"].astype(np.float64)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"holds no draws ({error}).", file=path, remedy=_AGAIN) from error
+    if results != sha256_of(folder / "localized.json"):
+        raise DataError("is of another table than the one beside it.", file=path, remedy=_AGAIN)
+    return np.asarray(draws)
 
 
 def read_localized(folder: Path) -> LocalizedResults:
@@ -134,4 +170,4 @@ def read_localized(folder: Path) -> LocalizedResults:
     Raises:
         DataError: there is no readable table in it.
     """
-    return read_table_of(LocalizedResults, folder / "localized.json", remedy="Run crossray localized.")
+    return read_table_of(LocalizedResults, folder / "localized.json", remedy=_AGAIN)
