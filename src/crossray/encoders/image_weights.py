@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ from crossray.errors import ConfigError
 
 _FIELD = "image_encoder.pretrained"
 _PACKAGED = "tf_efficientnet_lite0"
+_ALONE = (
+    "Nothing but tensors is read, for a file may run code. A training checkpoint with other objects must be saved again "
+    "where it is trusted: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)."
+)
 
 
 def create_trunk(name: str, pretrained: str, in_channels: int, options: Mapping[str, Any]) -> nn.Module:
@@ -103,7 +107,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise ConfigError(f"is not a readable weight file ({error}).", file=path, field=_FIELD) from error
+        raise ConfigError(
+            f"is not a readable weight file ({str(error).splitlines()[0]}).", file=path, field=_FIELD, remedy=_ALONE
+        ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ConfigError("holds no state dict of tensors.", file=path, field=_FIELD)
@@ -113,9 +119,10 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source: str) -> None:
     wanted = trunk.state_dict()
     stem = f"{_first_convolution(trunk)}.weight"
-    if stem in weights and weights[stem].shape[1] != in_channels:
-        weights[stem] = adapt_input_conv(in_channels, weights[stem])
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    weights = _below_prefix(weights, stem, needed, source)
+    if stem in weights and weights[stem].shape[1] != in_channels:
+        weights[stem] = _for_channels(weights[stem], in_channels)
     missing = [name for name in needed if name not in weights]
     if missing:
         raise ConfigError(
@@ -131,6 +138,36 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
                 field=_FIELD,
             )
     trunk.load_state_dict({name: weights[name] for name in needed}, strict=False)
+
+
+def _below_prefix(weights: dict[str, Tensor], stem: str, needed: Sequence[str], source: str) -> dict[str, Tensor]:
+    """The trunk's tensors under its own names, wherever in a larger model they stand.
+
+    The released checkpoints hold a ResNet under torchvision's names, which are timm's too: GLoRIA's below
+    ``gloria.img_encoder.model.``, MGCA's below ``img_encoder_q.model.``, PRIOR's below ``image_encoder.encoder.``,
+    LoVT's below ``feature_extractor.backbone_layers.``. So the first layer's name says what to look below.
+    """
+    if stem in weights:
+        return weights
+    prefixes = [name.removesuffix(stem) for name in weights if name.endswith(f".{stem}")]
+    whole = [prefix for prefix in prefixes if all(f"{prefix}{name}" in weights for name in needed)]
+    if len(whole) > 1:
+        raise ConfigError(
+            f"{source} holds {len(whole)} trunks of this architecture, below {', '.join(whole)}.",
+            field=_FIELD,
+            remedy="Save the tensors of the wanted one to a file of their own.",
+        )
+    if not whole:
+        return weights
+    return {name.removeprefix(whole[0]): value for name, value in weights.items() if name.startswith(whole[0])}
+
+
+def _for_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """The first convolution for another number of equal channels: the sums that it makes stay the same."""
+    if weight.shape[1] == 1:  # a trunk for grey films, as PRIOR's
+        return (weight / in_channels).repeat(1, in_channels, 1, 1)
+    adapted: Tensor = adapt_input_conv(in_channels, weight)
+    return adapted
 
 
 def _first_convolution(trunk: nn.Module) -> str:
