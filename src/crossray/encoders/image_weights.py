@@ -21,7 +21,7 @@ from crossray.errors import ConfigError
 _FIELD = "image_encoder.pretrained"
 _PACKAGED = "tf_efficientnet_lite0"
 _ALONE = (
-    "Nothing but tensors is read, for a file may run code. A training checkpoint with other objects must be saved again "
+    "Nothing but tensors is read, for a file may run code. A checkpoint with other objects must be saved again "
     "where it is trusted: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)."
 )
 
