@@ -33,6 +33,7 @@ STOREYS: dict[str, int] = {
     "grid": 7,
     "environment": 7,
     "cli": 8,
+    "__init__": 9,  # the package itself: crossray.load imports when it is called
 }
 
 HEAVY_IN_CLI = {"torch", "transformers", "numpy", "sklearn", "matplotlib", "pyarrow", "PIL", "pydicom", "timm"}

@@ -1,7 +1,33 @@
 """CrossRay learns image and text representations together from chest X-rays and their reports.
 
 Importing this package imports nothing heavy and does nothing: every name is found in its room
-(``crossray.data``, ``crossray.alignment``, ``crossray.methods``, ...).
+(``crossray.data``, ``crossray.alignment``, ``crossray.methods``, ...), and :func:`load` imports what it needs.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from crossray.inference.model import Model
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def load(run: Path | str, checkpoint: str = "best", device: str = "cpu") -> Model:
+    """A trained run for use in other programs: ``crossray.load("runs/mine").embed_images(["film.dcm"])``.
+
+    Args:
+        run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``.
+        checkpoint: which of the run's weights, ``best`` or ``last``.
+        device: where to compute.
+
+    Raises:
+        CheckpointError, ConfigError: the folder is no run, or is damaged.
+    """
+    from crossray.inference.model import Model
+
+    return Model.load(run, checkpoint, device=device)
