@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from crossray.data.augment import ImageInputConfig
 from crossray.data.geometry import CropWindow, prepare_film
@@ -17,9 +21,14 @@ from crossray.data.store import Store
 from crossray.data.study import Box
 from crossray.data.text import TextConfig
 from crossray.evaluation.cohort import build_cohort
-from crossray.evaluation.report.figures import learning_curves, read_curves
+from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.report.figures import learning_curves, operating_curves, read_curves
 from crossray.evaluation.report.grounding import find_words, grounded_films
+from crossray.evaluation.report.operating import label_curves
 from crossray.evaluation.report.pictures import film_picture, heat_on_content, heat_picture
+from crossray.evaluation.results import Results
+from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.summary import FoldScores
 from crossray.inference.joint_model import JointModel
 from crossray.methods.convirt import ConVirtConfig
 
@@ -84,3 +93,45 @@ def test_a_method_without_word_attention_is_shown_by_its_maps_of_phrases(trained
     assert shown.inside is not None
     assert 0 <= shown.inside <= 1
     assert shown.inside != pytest.approx(shown.area)
+
+
+def _fold(seed: int, name: str = "0") -> FoldScores:
+    generator = np.random.default_rng(seed)
+    labels = (generator.random((300, 3)) < [0.4, 0.1, 0.0]).astype(float)
+    scores = 2 * labels - 1 + generator.normal(size=(300, 3))
+    labels[:20, 0] = np.nan
+    return FoldScores(name, tuple(map(str, range(300))), scores, labels)
+
+
+def test_curves_enclose_scikit_learns_areas_and_skip_labels_of_one_class() -> None:
+    protocol, ours = Protocol(id="toy", labels=("Edema", "Mass", "Hernia"), draws=20), Evaluated("pretrained (clip)")
+    fold = _fold(0)
+    provenance = SimpleNamespace(select=lambda **_: [])
+    found = label_curves("probe", ours, [fold], protocol, cast(Results, provenance))
+    assert [curve.label for curve in found] == ["Edema", "Mass"]
+    for column, curve in enumerate(found):
+        known = ~np.isnan(fold.labels[:, column])
+        truth, scores = fold.labels[known, column], fold.scores[known, column]
+        assert np.trapezoid(curve.roc[:, 1], curve.roc[:, 0]) == pytest.approx(roc_auc_score(truth, scores), abs=2e-3)
+        assert len(curve.roc) <= 200
+        assert curve.prevalence == pytest.approx(truth.mean())
+        assert curve.precision_recall[0, 0] == 1.0
+        assert curve.note == f"n⁺ {int(truth.sum())}"
+        assert curve.reliable is not None
+        assert curve.reliable.count.sum() == known.sum()
+    drawing = operating_curves(found, "Linear probe: operating curves")
+    assert drawing.count("Edema (n⁺") == 1
+    assert "Reliability" in drawing
+    assert "ECE" in drawing
+    zero_shot = label_curves("zero_shot", ours, [fold], protocol, cast(Results, provenance))
+    assert all(curve.reliable is None for curve in zero_shot)
+    assert "Reliability" not in operating_curves(zero_shot, "Zero-shot: operating curves")
+
+
+def test_folds_are_ranked_together_by_their_places_inside_the_fold() -> None:
+    protocol, ours = Protocol(id="toy", labels=("Edema", "Mass", "Hernia"), draws=20), Evaluated("pretrained (clip)")
+    one, other = _fold(0), _fold(1, "1")
+    shifted = replace(other, scores=10 + 5 * other.scores)  # another model's scale
+    nothing = cast(Results, SimpleNamespace(select=lambda **_: []))
+    both = [label_curves("zero_shot", ours, [one, fold], protocol, nothing) for fold in (other, shifted)]
+    np.testing.assert_array_equal(both[0][0].roc, both[1][0].roc)

@@ -77,7 +77,7 @@ def sample_classification(
     """A metric for each label over the folds, with its bootstrap draws."""
     rankings = [(fold.scores, fold.labels, _weights(fold.fold, fold.patient_ids, protocol)) for fold in folds]
     if pooling == "pooled":
-        scores = np.concatenate([_mid_ranks(scores) for scores, _, _ in rankings])
+        scores = np.concatenate([mid_ranks(scores) for scores, _, _ in rankings])
         labels = np.concatenate([labels for _, labels, _ in rankings])
         rankings = [(scores, labels, np.concatenate([weights for _, _, weights in rankings], axis=1))]
     estimates = np.stack([per_label(metric, scores, labels)[0] for scores, labels, _ in rankings])
@@ -118,7 +118,7 @@ def _weights(fold: str, patient_ids: Sequence[str | None], protocol: Protocol) -
     return bootstrap_weights(patient_ids, draws=protocol.draws, seed=protocol.seed, stratum=fold)
 
 
-def _mid_ranks(scores: FloatArray) -> FloatArray:
-    """Scores replaced by their mid-rank inside the fold, as a share of its size."""
+def mid_ranks(scores: FloatArray) -> FloatArray:
+    """Scores ``[n, K]`` replaced by their mid-rank inside the fold, as a share of its size."""
     ranks: FloatArray = (rankdata(scores, axis=0) - 0.5) / max(1, len(scores))
     return ranks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,14 +10,18 @@ import jinja2
 import yaml
 
 from crossray.errors import CrossRayError
+from crossray.evaluation.cells import Arrays
 from crossray.evaluation.fold import FoldEvaluation
+from crossray.evaluation.protocol import Task
 from crossray.evaluation.report.facts import headlines, training_facts
-from crossray.evaluation.report.figures import intervals_figure, learning_curves, read_curves
+from crossray.evaluation.report.figures import intervals_figure, learning_curves, operating_curves, read_curves
 from crossray.evaluation.report.grounding import GroundedFilm, grounded_films
 from crossray.evaluation.report.neighbours import Neighbours, drawn_rows, nearest_reports
+from crossray.evaluation.report.operating import label_curves
 from crossray.evaluation.results import Results
+from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.tables import METRICS_ACROSS, TASK_TITLES, tables
-from crossray.evaluation.tasks import fold_ranks
+from crossray.evaluation.tasks import fold_ranks, fold_scores
 from crossray.files import explained_disk_errors, write_whole
 from crossray.methods.base import GroundsPhrases, GroundsWords
 
@@ -48,6 +52,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         recipe=yaml.safe_dump(dict(folds[0].run.config), sort_keys=False, allow_unicode=True),
         curves=learning_curves([read_curves(f.run.fold, f.run.path / "metrics.jsonl") for f in folds]),
         figures=_interval_figures(results),
+        operating=_operating_figures(folds, results),
         tables=tables(results),
         metrics_across=METRICS_ACROSS,
         neighbours=_neighbours(folds[0]),
@@ -68,6 +73,26 @@ def _interval_figures(results: Results) -> dict[str, str]:
         rows = [row for row in results.select(task=task, metric="AUROC") if row.kind in ("model", "floor")]
         if rows:
             figures[task] = intervals_figure(rows, f"{title}: AUROC with intervals")
+    return figures
+
+
+def _operating_figures(folds: Sequence[FoldEvaluation], results: Results) -> dict[str, str]:
+    """For each classification task, the curves of our model over all folds."""
+    methods: dict[Task, Callable[[FoldEvaluation], Mapping[Evaluated, Arrays]]] = {
+        "zero_shot": FoldEvaluation.zero_shot,
+        "probe": FoldEvaluation.probe,
+        "finetune": FoldEvaluation.finetune,
+    }
+    figures: dict[str, str] = {}
+    for task, cells_of in methods.items():
+        if task not in folds[0].config.tasks or folds[0].obstacle(task):
+            continue
+        found = [cells_of(fold) for fold in folds]
+        ours = next(who for who in found[0] if who.kind == "model")
+        scores = [fold_scores(fold.run.fold, cells[ours]) for fold, cells in zip(folds, found, strict=True)]
+        curves = label_curves(task, ours, scores, folds[0].protocol, results)
+        if curves:
+            figures[task] = operating_curves(curves, f"{TASK_TITLES[task]}: operating curves")
     return figures
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossray.evaluation.report.operating import LabelCurves
 from crossray.evaluation.results import Row
 
 if TYPE_CHECKING:
@@ -116,6 +117,46 @@ def intervals_figure(rows: Sequence[Row], title: str) -> str:
         axes.set_xlabel("AUROC with its interval")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0)
         return _svg(figure, title)
+
+
+def operating_curves(curves: Sequence[LabelCurves], title: str) -> str:
+    """ROC, precision and recall, and reliability where scores are probabilities; dashed from the fifth label."""
+    with_reliability = any(curve.reliable is not None for curve in curves)
+    panels = 3 if with_reliability else 2
+    with _figure(3.3 * panels, 3.3 + 0.2 * len(curves)) as figure:
+        axes = [figure.add_subplot(1, panels, place + 1) for place in range(panels)]
+        axes[0].plot([0, 1], [0, 1], color=_MUTED, linewidth=0.8, linestyle=":")
+        for number, curve in enumerate(curves):
+            style: dict[str, Any] = {
+                "color": _SERIES[number % 4],
+                "linewidth": 1.4,
+                "linestyle": "-" if number < len(_SERIES) else "--",
+            }
+            axes[0].plot(*curve.roc.T, label=f"{curve.label} ({curve.note})", **style)
+            axes[1].plot(*curve.precision_recall.T, **style)
+            axes[1].axhline(curve.prevalence, color=style["color"], linewidth=0.7, linestyle=":")
+            if curve.reliable is not None:
+                error = f"ECE {curve.calibration_error:.3f}"
+                axes[2].plot(
+                    curve.reliable.probability, curve.reliable.frequency, marker="o", markersize=3, label=error, **style
+                )
+        names = [("ROC", "false positives", "true positives"), ("Precision and recall", "recall", "precision")]
+        names += [("Reliability", "said probability", "share with the finding")] if with_reliability else []
+        for own, (name, x, y) in zip(axes, names, strict=True):
+            own.set(title=name, xlabel=x, ylabel=y)
+        if with_reliability:
+            _square_of_probabilities(axes[2], curves)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8)
+        return _svg(figure, title)
+
+
+def _square_of_probabilities(axes: Axes, curves: Sequence[LabelCurves]) -> None:
+    """As far as the bins reach: rare findings have small probabilities."""
+    drawn = [curve.reliable for curve in curves if curve.reliable is not None]
+    ends = [float(values.max()) for own in drawn for values in (own.probability, own.frequency)]
+    limit = max([0.05, *ends])
+    axes.plot([0, limit], [0, limit], color=_MUTED, linewidth=0.8, linestyle=":")
+    axes.legend(fontsize=8)
 
 
 def _validation_names(runs: Sequence[Curves]) -> list[str]:
