@@ -40,6 +40,11 @@ test-slow: $(TOOLS_READY) sentence-weights ## The slow lane
 	@status=0; $(PYTEST) -m slow -n $(WORKERS) || status=$$?; \
 	if [ $$status -eq 5 ]; then echo 'no slow test was found'; status=1; fi; exit $$status
 
+.PHONY: bench
+bench: $(TOOLS_READY) ## Measure every figure of speed and memory, and write the table (on an idle machine)
+	@$(BIN)/python -m benchmarks.speed --out docs/results/bench
+	@$(BIN)/python benchmarks/results_page.py
+
 .PHONY: lint
 lint: $(TOOLS_READY) ## ruff: rules and format
 	@$(BIN)/ruff check

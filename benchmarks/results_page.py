@@ -3,6 +3,7 @@
 Nothing on that page is typed by hand: each folder with a ``results.json`` (made by ``crossray evaluate``) becomes a
 chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure
 and what is to be learned from them (``notes.md``, the only part that is written by hand; evaluations may have one too),
+each with a ``pairs.md`` (made by ``benchmarks/localized_pairs.py``) one of two trunks under localized protocols,
 and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
@@ -41,9 +42,13 @@ def main() -> None:
 def results_page(folder: Path) -> str:
     chapters = [evaluation_chapter(file.parent) for file in sorted(folder.glob("*/results.json"))]
     chapters += [comparison_chapter(file.parent) for file in sorted(folder.glob("*/compare.json"))]
+    chapters += [pairs_chapter(file.parent) for file in sorted(folder.glob("*/pairs.md"))]
     labeller = folder / "labeller_iu.json"
     if labeller.is_file():
         chapters.append(labeller_chapter(json.loads(labeller.read_text(encoding="utf-8"))))
+    speed = folder / "bench" / "table.md"
+    if speed.is_file():
+        chapters.append(speed_chapter(speed))
     return "\n".join([HEAD, *chapters])
 
 
@@ -65,6 +70,20 @@ def comparison_chapter(folder: Path) -> str:
     said = notes_of(folder)
     picture = f"![Each metric, a dot with its interval for each entry](results/{folder.name}/figure.png)"
     return f"## {folder.name}\n\n{title.removeprefix('# ')}\n{said}{one_deeper(body)}\n\n{picture}\n"
+
+
+def speed_chapter(file: Path) -> str:
+    notes = file.with_name("notes.md")
+    said = f"{notes.read_text(encoding='utf-8').strip()}\n\n" if notes.is_file() else ""
+    return f"## Speed and memory\n\n{said}{file.read_text(encoding='utf-8')}"
+
+
+def pairs_chapter(folder: Path) -> str:
+    """Two trunks under localized protocols: the protocols' own metrics; the others stay in the folder's file."""
+    text = (folder / "pairs.md").read_text(encoding="utf-8")
+    head, _, _ = text.partition("## The others")
+    made = text[text.index("Commands:") :]
+    return f"## {folder.name}\n{notes_of(folder)}\n{one_deeper(head)}\nOther metrics: `results/{folder.name}/pairs.md`.\n\n{made}"
 
 
 def one_deeper(body: str) -> str:

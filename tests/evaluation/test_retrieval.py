@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from crossray.evaluation import retrieval
-from crossray.evaluation.retrieval import IntArray, chance_median_rank, rank_counts, retrieval_ranks, zscore_over
+from crossray.evaluation.retrieval import (
+    IntArray,
+    chance_median_rank,
+    rank_counts,
+    retrieval_ranks,
+    vector_rank_counts,
+    zscore_over,
+)
 
 
 def _identity(n: int) -> IntArray:
@@ -32,6 +39,30 @@ def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     tiled = rank_counts(scores, groups, groups)
     for name in ("better", "tied", "own_tied", "own"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(tiled, name))
+
+
+def test_ranks_of_vectors_are_those_of_their_score_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    films, texts = (generator.integers(-2, 3, size=(40, 4)).astype(np.float64) for _ in range(2))  # many ties
+    groups = generator.integers(0, 25, 40)
+    whole = rank_counts(films @ texts.T, groups, groups)
+    monkeypatch.setattr(retrieval, "TILE_ELEMENTS", 40 * 7)
+    by_tile = vector_rank_counts(films, texts, groups, groups)
+    assert whole.tied.any()
+    assert (whole.own > 1).any()
+    for name in ("better", "tied", "own_tied", "own", "gallery"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(by_tile, name))
+
+
+def test_counts_equal_those_by_hand_with_ties_and_shared_texts() -> None:
+    generator = np.random.default_rng(4)
+    scores, groups = generator.integers(0, 4, size=(30, 30)).astype(np.float64), generator.integers(0, 12, 30)
+    counts = rank_counts(scores, groups, groups)
+    for i, row in enumerate(scores):
+        own = groups == groups[i]
+        best = row[own].max()
+        by_hand = ((row > best).sum(), ((row == best) & ~own).sum(), ((row == best) & own).sum(), own.sum())
+        assert (counts.better[i], counts.tied[i], counts.own_tied[i], counts.own[i]) == by_hand
 
 
 def test_a_constant_score_gets_exactly_the_chance_level() -> None:
