@@ -83,7 +83,8 @@ def pairs_chapter(folder: Path) -> str:
     text = (folder / "pairs.md").read_text(encoding="utf-8")
     head, _, _ = text.partition("## The others")
     made = text[text.index("Commands:") :]
-    return f"## {folder.name}\n{notes_of(folder)}\n{one_deeper(head)}\nOther metrics: `results/{folder.name}/pairs.md`.\n\n{made}"
+    others = f"Other metrics: `results/{folder.name}/pairs.md`."
+    return f"## {folder.name}\n{notes_of(folder)}\n{one_deeper(head)}\n{others}\n\n{made}"
 
 
 def one_deeper(body: str) -> str:
