@@ -24,27 +24,32 @@ IN_PROCESSES = ("memory", "prepare", "growth", "retrieval")
 LONGER = ("step", "prior", "caching", "outside", "data", "search")
 
 
-def quick_rows(name: str) -> None:
+def quick_rows(name: str) -> list[Measured]:
     threads = torch.get_num_threads()
     try:
-        measured = importlib.import_module(f"benchmarks.speed.{name}").measure(OPTIONS)
+        measured: list[Measured] = importlib.import_module(f"benchmarks.speed.{name}").measure(OPTIONS)
     finally:
         torch.set_num_threads(threads)
-    assert {row.row for row in measured} == {row.key for row in ROWS if row.bench == name}
-    for row in measured:
-        assert row.low <= row.median <= row.high
-        assert row.n >= 1
+    return measured
+
+
+def keys_of(name: str) -> set[str]:
+    return {row.key for row in ROWS if row.bench == name}
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHES if name not in (*IN_PROCESSES, *LONGER)])
 def test_each_benchmark_gives_its_rows(name: str) -> None:
-    quick_rows(name)
+    measured = quick_rows(name)
+    assert {row.row for row in measured} == keys_of(name)
+    assert all(row.low <= row.median <= row.high and row.n >= 1 for row in measured)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*IN_PROCESSES, *LONGER])
 def test_each_longer_benchmark_gives_its_rows(name: str) -> None:
-    quick_rows(name)
+    measured = quick_rows(name)
+    assert {row.row for row in measured} == keys_of(name)
+    assert all(row.low <= row.median <= row.high and row.n >= 1 for row in measured)
 
 
 def test_every_row_belongs_to_a_benchmark_and_has_a_key_of_its_own() -> None:
