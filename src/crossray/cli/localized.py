@@ -39,6 +39,7 @@ def localized(
     cells: Annotated[Path | None, typer.Option(help="Folder of finished trainings.", show_default="OUT/cells")] = None,
     memory: Annotated[float, typer.Option(help=_MEMORY)] = 4.0,
     draws: Annotated[int, typer.Option(help="Bootstrap draws of patients.")] = 1000,
+    report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False,
 ) -> None:
     """Train heads on a trunk under named protocols, and print every number with its protocol.
@@ -62,6 +63,7 @@ def localized(
         cells=cells,
         memory=memory,
         draws=draws,
+        report=report,
     )
     _run(request, dry_run)
 

@@ -47,6 +47,8 @@ def test_every_protocol_of_a_suite_runs_end_to_end_on_twins(suite: str, stores: 
     results = run_suite(suite, stores, "random:test_resnet")
     assert list(dict.fromkeys(row.protocol for row in results.rows)) == list(suites()[suite])
     assert not results.provenance.skipped
+    page = (stores.parent / f"{suite}-0" / "report.html").read_text(encoding="utf-8")
+    assert all(f'<section id="{name}">' in page for name in suites()[suite])
     for name in suites()[suite]:
         protocol, row = read_protocol(name), results.headline(name)
         assert (row.source, row.preset, row.runs, row.seeds) == (protocol.source, "clean", 2, "1, 2")

@@ -16,6 +16,7 @@ from crossray.evaluation.heads.boxes import BoxTargets, Detections, joined_detec
 from crossray.evaluation.heads.classification import LinearClassification
 from crossray.evaluation.heads.maps import MapChannels
 from crossray.evaluation.heads.yolo import detection_head
+from crossray.evaluation.localized.cases import chosen_cases, film_dice
 from crossray.evaluation.localized.films import Rows, TaskFilms
 from crossray.evaluation.localized.image_dice import EmptyIsOneScorer, positive_films
 from crossray.evaluation.localized.mask_heads import mask_head
@@ -38,7 +39,7 @@ from crossray.evaluation.localized.scorers import (
 from crossray.evaluation.localized.tasks import ClassificationTask, DetectionTask, LocalizedTask, SegmentationTask
 from crossray.evaluation.localized.truth import Boxes, Labels, Masks
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.segmentation.counts import CountsAccumulator, MaskCounts
+from crossray.evaluation.segmentation.counts import THRESHOLD, CountsAccumulator, MaskCounts
 
 TruthT = TypeVar("TruthT")
 PredictionT = TypeVar("PredictionT")
@@ -94,11 +95,15 @@ class SegmentationKind:
         return DiceScorer() if self.protocol.metric == "dice" else EmptyIsOneScorer()
 
     def predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
-        """Pixel counts of each film and class; masks are let go."""
-        counted = CountsAccumulator()
+        """Pixel counts of each film and class; masks are let go but those of the few films that the report shows."""
+        counted, called = CountsAccumulator(), []
         for outputs, truth in _batches(model, part, batch_size):
-            counted.add(self.task.predict(outputs).numpy(), truth.numpy())
-        return dict(vars(counted.counts()))
+            probabilities = self.task.predict(outputs).numpy()
+            counted.add(probabilities, truth.numpy())
+            called.append(np.packbits((probabilities >= THRESHOLD).reshape(len(probabilities), -1), axis=1))
+        counts = counted.counts()
+        shown = np.array([case.film for case in chosen_cases(film_dice(counts))], dtype=np.int64)
+        return dict(vars(counts)) | {"case_films": shown, "case_masks": np.concatenate(called)[shown]}
 
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
         """Every Dice, with its baselines."""

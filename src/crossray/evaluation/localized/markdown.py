@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from crossray.evaluation.localized.table import LocalizedResults, LocalizedRow
 from crossray.evaluation.segmentation.scores import MODEL
@@ -43,7 +44,7 @@ def _headlines(rows: Sequence[LocalizedRow]) -> list[str]:
 
 def _everything_of(rows: Sequence[LocalizedRow]) -> list[str]:
     first = rows[0]
-    predictors = list(dict.fromkeys(row.predictor for row in rows))
+    table = table_of(rows)
     changed = f", changed: {first.changed}" if first.changed else ""
     lines = [
         f"## {first.protocol} ({first.preset}{changed})",
@@ -51,16 +52,30 @@ def _everything_of(rows: Sequence[LocalizedRow]) -> list[str]:
         f"Store of `{first.source}` `{first.store_hash[:12]}`; learning rate {first.learning_rate:g}, "
         f"batches of {first.batch_size}.",
         "",
-        "| metric | " + " | ".join(predictors) + " |",
-        "| --- |" + " ---: |" * len(predictors),
+        "| metric | " + " | ".join(table.predictors) + " |",
+        "| --- |" + " ---: |" * len(table.predictors),
     ]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.lines]
+    return lines
+
+
+@dataclass(frozen=True)
+class RowTable:
+    """Metrics down, predictors across: a name and a cell for each predictor in every line."""
+
+    predictors: list[str]
+    lines: list[tuple[str, list[str]]]
+
+
+def table_of(rows: Sequence[LocalizedRow]) -> RowTable:
+    """Everything of one protocol."""
+    table = RowTable(list(dict.fromkeys(row.predictor for row in rows)), [])
     by_place = {(row.metric, row.target, row.predictor): row for row in rows}
     for metric, target in dict.fromkeys((row.metric, row.target) for row in rows):
-        found = [by_place.get((metric, target, predictor)) for predictor in predictors]
+        found = [by_place.get((metric, target, predictor)) for predictor in table.predictors]
         named = next(row for row in found if row is not None)
-        cells = ["" if row is None else _value(row) for row in found]
-        lines.append(f"| {_metric(named)} | " + " | ".join(cells) + " |")
-    return lines
+        table.lines.append((_metric(named), ["" if row is None else _value(row) for row in found]))
+    return table
 
 
 def _metric(row: LocalizedRow) -> str:

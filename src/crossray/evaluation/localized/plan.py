@@ -32,6 +32,7 @@ class LocalizedRequest:
         cells: folder of finished trainings; default ``out/cells``.
         memory: gigabytes that maps of frozen trunks may take.
         draws, level, bootstrap_seed: of the interval by patient.
+        report: whether ``report.html`` is written.
     """
 
     suite: str
@@ -50,6 +51,7 @@ class LocalizedRequest:
     draws: int = 1000
     level: float = 0.95
     bootstrap_seed: int = 0
+    report: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,6 +44,9 @@ from crossray.evaluation.results import command_line, now, versions
 from crossray.files import sha256_of_json
 from crossray.freed_memory import keep_freed_memory
 
+if TYPE_CHECKING:
+    from crossray.evaluation.localized.report import TaskPage
+
 _HEADLINES: dict[Metric, str] = {
     "dice": DATASET_DICE,
     "dice_empty_is_one": EMPTY_IS_ONE,
@@ -53,7 +57,7 @@ _HEADLINES: dict[Metric, str] = {
 
 
 def run_localized(request: LocalizedRequest, say: Say | None = None) -> LocalizedResults:
-    """Run a suite, write ``localized.{json,csv,md}`` into ``request.out``, return the table.
+    """Run a suite, write ``localized.{json,csv,md}`` and ``report.html`` into ``request.out``, return the table.
 
     The files are written after every protocol, so that a long suite can be read while it runs.
 
@@ -70,6 +74,7 @@ def run_localized(request: LocalizedRequest, say: Say | None = None) -> Localize
         session.run(task)
         results = session.results()
         write_localized(results, request.out, session.samples)
+        session.write_report(results)
     assert results is not None  # a plan without tasks is refused
     return results
 
@@ -101,6 +106,7 @@ class _Session:
     say: Say
     rows: list[LocalizedRow] = field(default_factory=list)
     samples: list[FloatArray] = field(default_factory=list)
+    pages: list[TaskPage] = field(default_factory=list)
     normalisation: dict[str, tuple[float, float]] = field(default_factory=dict)
     searched: dict[str, tuple[tuple[float, float | None], ...]] = field(default_factory=dict)
 
@@ -131,7 +137,19 @@ class _Session:
         self.searched[protocol.id] = tuple(
             (rate, None if np.isnan(metric) else metric) for rate, metric in outcome.searched
         )
-        self.rows += self._rows(Planned(protocol, films), kind, outcome, opened.name)
+        rows = self._rows(Planned(protocol, films), kind, outcome, opened.name)
+        self.rows += rows
+        if self.request.report:
+            from crossray.evaluation.localized.report import task_page
+
+            self.pages.append(task_page(protocol, kind, films, outcome, rows))
+
+    def write_report(self, results: LocalizedResults) -> None:
+        """Write ``report.html``, if it is wanted."""
+        if self.request.report:
+            from crossray.evaluation.localized.report import write_localized_report
+
+            write_localized_report(results, self.pages, self.request.out)
 
     def results(self) -> LocalizedResults:
         """What there is so far."""

@@ -41,7 +41,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         results: their table.
         out: folder of the results. The page shows films: where they must not be passed on, nor must the page.
     """
-    page = _environment().get_template("page.html.j2")
+    page = environment().get_template("page.html.j2")
     content = page.render(
         method=folds[0].run.method,
         results=results,
@@ -115,7 +115,8 @@ def _grounded(fold: FoldEvaluation) -> list[GroundedFilm]:
     return grounded_films(model, fold.store, test, drawn_rows(test, fold.protocol.labels, len(test)), GROUNDED_SHOWN)
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates of the pages."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("crossray.evaluation", "report"),
         autoescape=jinja2.select_autoescape(["j2", "html"], default_for_string=True),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from crossray.evaluation.detection.froc import FrocCurve
+from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.report.operating import LabelCurves
 from crossray.evaluation.results import Row
 
@@ -147,6 +149,34 @@ def operating_curves(curves: Sequence[LabelCurves], title: str) -> str:
         if with_reliability:
             _square_of_probabilities(axes[2], curves)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8)
+        return _svg(figure, title)
+
+
+def froc_curves(curves: Mapping[str, FrocCurve], title: str) -> str:
+    """Sensitivity by false positives an image, up to eight, one line a class."""
+    with _figure(5.4, 3.0 + 0.12 * len(curves)) as figure:
+        axes = figure.add_subplot()
+        for number, (name, curve) in enumerate(curves.items()):
+            style = "-" if number < len(_SERIES) else "--"
+            axes.plot(
+                curve.false_per_image, curve.sensitivity, style, color=_SERIES[number % 4], linewidth=1.4, label=name
+            )
+        axes.set(title="FROC", xlabel="false positives an image", ylabel="sensitivity", xlim=(0, 8), ylim=(0, 1.02))
+        axes.legend(loc="best", fontsize=8)
+        return _svg(figure, title)
+
+
+def epoch_curves(runs: Sequence[FloatArray], metric: str, title: str) -> str:
+    """The validation metric by epoch, one line a run."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _figure(5.4, 2.4) as figure:
+        axes = figure.add_subplot()
+        for values in runs:
+            epochs = list(range(1, len(values) + 1))
+            axes.plot(epochs, values, marker="o", markersize=2.5, color=_SERIES[1], linewidth=1.2)
+        axes.set(title="Validation", xlabel="epoch", ylabel=metric.replace("_", " "))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure, title)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -62,22 +63,29 @@ def label_curves(
     for column in _shown(labels, protocol):
         known = ~np.isnan(labels[:, column])
         truth = labels[known, column] > 0.5
-        false, true, _ = roc_curve(truth, scores[known, column])
-        precision, recall, _ = precision_recall_curve(truth, scores[known, column])
-        calibrated = _calibration(raw[known, column], truth) if task in _LOG_ODDS else (None, None)
         label = protocol.labels[column]
-        found.append(
-            LabelCurves(
-                label=label,
-                note=_note(task, who, label, int(truth.sum()), results),
-                roc=_thinned(np.stack([false, true], axis=1)),
-                precision_recall=_thinned(np.stack([recall, precision], axis=1)),
-                prevalence=float(truth.mean()),
-                reliable=calibrated[0],
-                calibration_error=calibrated[1],
-            )
-        )
+        note = _note(task, who, label, int(truth.sum()), results)
+        log_odds = raw[known, column] if task in _LOG_ODDS else None
+        found.append(curves_of(label, note, truth, scores[known, column], log_odds))
     return found
+
+
+def curves_of(
+    label: str, note: str, truth: NDArray[np.bool_], scores: FloatArray, log_odds: FloatArray | None
+) -> LabelCurves:
+    """The curves of one label: ``truth`` and ``scores`` are ``[n]``, as are ``log_odds`` where there are any."""
+    false, true, _ = roc_curve(truth, scores)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    calibrated = _calibration(log_odds, truth) if log_odds is not None else (None, None)
+    return LabelCurves(
+        label=label,
+        note=note,
+        roc=_thinned(np.stack([false, true], axis=1)),
+        precision_recall=_thinned(np.stack([recall, precision], axis=1)),
+        prevalence=float(truth.mean()),
+        reliable=calibrated[0],
+        calibration_error=calibrated[1],
+    )
 
 
 def _shown(labels: FloatArray, protocol: Protocol) -> list[int]:
@@ -89,7 +97,7 @@ def _shown(labels: FloatArray, protocol: Protocol) -> list[int]:
     return sorted(chosen)
 
 
-def _calibration(log_odds: FloatArray, truth: FloatArray) -> tuple[Reliability, float]:
+def _calibration(log_odds: FloatArray, truth: NDArray[np.bool_]) -> tuple[Reliability, float]:
     probabilities, labels = expit(log_odds), truth.astype(np.float64)
     edges = bin_edges(probabilities, _BINS, "equal_mass")
     error = float(expected_calibration_error(probabilities, labels, edges)[0])
