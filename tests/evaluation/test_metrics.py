@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from crossray.evaluation import metrics
 from crossray.evaluation.metrics import (
     FloatArray,
     UndefinedMetricWarning,
@@ -29,6 +30,17 @@ def test_metrics_equal_scikit_learn_with_ties(seed: int) -> None:
     scores, labels = _tied_problem(seed)
     assert auroc(scores, labels)[0] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert average_precision(scores, labels)[0] == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+
+
+def test_going_through_the_draws_in_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, labels = _tied_problem(3, n=50)
+    labels[::7] = np.nan
+    weights = np.random.default_rng(4).integers(0, 4, size=(9, 50)).astype(np.float64)
+    weights[5] = 0.0
+    whole = auroc(scores, labels, weights)
+    monkeypatch.setattr(metrics, "_ELEMENTS_AT_ONCE", 100)
+    np.testing.assert_array_equal(auroc(scores, labels, weights), whole)
+    assert np.flatnonzero(np.isnan(whole)).tolist() == [5]
 
 
 def test_counts_as_weights_equal_repeated_rows() -> None:

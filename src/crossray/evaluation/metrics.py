@@ -2,8 +2,8 @@
 
 A bootstrap draw is a vector of counts, how often each row was drawn. Metrics therefore take ``weights
 [draws, n]``: the rows are sorted once, and all draws are computed from the same order by cumulative sums.
-With all weights one, the values are those of scikit-learn. Memory is bounded by one ``[draws, n]`` float64
-array for a label.
+With all weights one, the values are those of scikit-learn. Beside the weights, AUROC needs a few megabytes; the others
+need some arrays of the weights' size for a label.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ FloatArray = NDArray[np.float64]
 
 LabelMetric = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 """``(scores [n], labels [n], weights [draws, n]) -> [draws]``."""
+
+
+#: Weights gone through at once: as many as a core keeps at hand.
+_ELEMENTS_AT_ONCE = 1 << 17
 
 
 class UndefinedMetricWarning(UserWarning):
@@ -35,15 +39,23 @@ def auroc(scores: FloatArray, labels: FloatArray, weights: FloatArray | None = N
     Returns:
         ``[draws]``; NaN where a draw holds a single class.
     """
-    order, positive, negative = _sorted_mass(scores, labels, weights)
-    starts = _tie_starts(np.asarray(scores, dtype=np.float64)[order])
-    if len(starts) == 0:
-        return np.full(positive.shape[0], np.nan)
-    positive_at = np.add.reduceat(positive, starts, axis=1)
-    negative_at = np.add.reduceat(negative, starts, axis=1)
-    negative_below = np.cumsum(negative_at, axis=1) - negative_at
-    concordant = (positive_at * (negative_below + 0.5 * negative_at)).sum(axis=1)
-    return quotient(concordant, positive_at.sum(axis=1) * negative_at.sum(axis=1))
+    known, present = _known_rows(scores, labels)
+    used = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
+    values = np.asarray(scores)
+    positives, negatives = known[present], known[~present]
+    negatives = negatives[np.argsort(values[negatives], kind="stable")]
+    # How many negatives stand below each positive, and how many not above it.
+    below, not_above = (np.searchsorted(values[negatives], values[positives], side=side) for side in ("left", "right"))
+    result = np.empty(len(used))
+    step = max(1, _ELEMENTS_AT_ONCE // max(1, len(known)))
+    for start in range(0, len(used), step):
+        draws = used[start : start + step]
+        negative_mass = np.zeros((len(draws), len(negatives) + 1))
+        np.cumsum(draws[:, negatives], axis=1, out=negative_mass[:, 1:])
+        positive_mass = draws[:, positives]
+        concordant = (positive_mass * (negative_mass[:, below] + negative_mass[:, not_above])).sum(axis=1) / 2
+        result[start : start + step] = quotient(concordant, positive_mass.sum(axis=1) * negative_mass[:, -1])
+    return result
 
 
 def average_precision(scores: FloatArray, labels: FloatArray, weights: FloatArray | None = None) -> FloatArray:
@@ -120,15 +132,21 @@ def _sorted_mass(
     scores: FloatArray, labels: FloatArray, weights: FloatArray | None
 ) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
     """Order of the known rows by score, and the weight of positives and negatives in that order."""
+    known, present = _known_rows(scores, labels)
+    used = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
+    by_score = np.argsort(np.asarray(scores)[known], kind="stable")
+    order, present = known[by_score], present[by_score]
+    mass = used[:, order]
+    return order, mass * present, mass * ~present
+
+
+def _known_rows(scores: FloatArray, labels: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The rows whose label is known, and of each whether it is present."""
     labels = np.asarray(labels, dtype=np.float64)
     known = np.flatnonzero(~np.isnan(labels))
     if np.isnan(np.asarray(scores, dtype=np.float64)[known]).any():
         raise ValueError("a score of a labelled row is NaN")
-    used = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
-    order = known[np.argsort(np.asarray(scores)[known], kind="stable")]
-    mass = used[:, order]
-    present = labels[order] > 0.5
-    return order, mass * present, mass * ~present
+    return known, labels[known] > 0.5
 
 
 def _tie_starts(ordered: FloatArray) -> NDArray[np.intp]:
