@@ -10,6 +10,7 @@ import typer
 
 import crossray
 from crossray.cli.compare import compare
+from crossray.cli.data_audit import audit
 from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
@@ -77,6 +78,7 @@ data_app.command("manifest")(manifest)
 data_app.command("prepare")(prepare)
 data_app.command("describe")(describe)
 data_app.command("verify")(verify)
+data_app.command("audit")(audit)
 data_app.command("split")(split)
 data_app.command("twin")(twin)
 

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+from crossray.cli.main import app
+from crossray.data.audit.burned_in import looks_written_on
+from crossray.data.audit.dicom_audit import audit_dicom
+from crossray.data.audit.finding import Audit, Finding
+from crossray.data.audit.identifiers import identifiers_in
+from crossray.data.audit.near_copies import NEAR_BITS, hamming_distances, hashes_of, near_pairs, perceptual_hashes
+from crossray.data.audit.store_audit import audit_store
+from crossray.data.prepare import PrepareConfig, prepare_store
+from crossray.data.reports import parse_report
+from crossray.data.sources.build import build_source
+from crossray.data.split_files import read_split, write_split
+from crossray.data.splits import Fold, SplitList
+from crossray.data.store import Store
+from crossray.data.study import Film, PixelSource, Study
+from crossray.errors import DataError
+from tests.data.dicom_writing import radiograph, write
+from tests.data.studies import MemorySource
+
+PLANTED = {
+    "date": "Compared with 03/14/2019.",
+    "name": "Discussed with Dr. Quimbleton by phone.",
+    "record_number": "MRN: 88421907 was checked.",
+    "phone": "Call (555) 867-5309 with questions.",
+    "email": "Write to quimbleton@hospital.example soon.",
+    "address": "Lives at 12 Marigold Street today.",
+}
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A film given as bytes, so that worker processes could read it."""
+
+    content: bytes
+    side: int
+
+    def read(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.content, np.uint8).reshape(self.side, self.side)
+
+
+def film_of(pixels: NDArray[np.uint8]) -> PixelSource:
+    return Pixels(pixels.tobytes(), pixels.shape[0])
+
+
+def with_letters(pixels: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    image = Image.fromarray(pixels.copy())
+    ImageDraw.Draw(image).text((6, 6), text, fill=255)
+    return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("phantom") / "store"
+    prepare_store(build_source("phantom", None, {"count": 24}), path, PrepareConfig(size=256), workers=1)
+    return Store.open(path)
+
+
+def studies_of(store: Store) -> Iterator[Study]:
+    for row, study_id in enumerate(store.study_ids[:20]):
+        pixels = store.pixels(store.films_of(row)[:1])[0]
+        report = parse_report(f"FINDINGS: Seen as number {row}. No effusion is seen in ___ since XXXX.")
+        yield Study(study_id, f"patient-{row}", (Film(f"f{row}", "frontal", film_of(pixels)),), report, {"Edema": 0.0})
+
+
+@pytest.fixture(scope="module")
+def planted(phantom: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Audit]:
+    """The audits of twenty phantom studies as they are, and of the same with one plant of each kind."""
+    clean = list(studies_of(phantom))
+    dirty = list(clean)
+    for row, sentence in enumerate(PLANTED.values()):
+        dirty[row] = replace(dirty[row], report=parse_report(f"FINDINGS: {row} as before. {sentence}"))
+    dirty[6] = replace(dirty[6], patient_id=dirty[16].patient_id)
+    dirty[7] = replace(dirty[7], report=parse_report(dirty[17].report.text.upper().replace(".", " .")))
+    brighter = np.clip(phantom.pixels(phantom.films_of(18)[:1])[0] * 1.05, 0, 255).astype(np.uint8)
+    dirty[8] = replace(dirty[8], films=(Film("copy", "frontal", film_of(brighter)),))
+    letters = with_letters(phantom.pixels(phantom.films_of(9)[:1])[0], "QUIMBLETON 12345")
+    dirty[9] = replace(dirty[9], films=(Film("letters", "frontal", film_of(letters)),))
+    dirty[10] = replace(dirty[10], report=parse_report("FINDINGS: Pulmonary edema, number 10."), labels={"Edema": 1.0})
+    ids = [study.study_id for study in clean]
+    split = SplitList("mine", (Fold("fixed", tuple(ids[:11]), (), tuple(ids[11:])),))
+    audits = []
+    for name, items in (("clean", clean), ("dirty", dirty)):
+        path = tmp_path_factory.mktemp(name) / "store"
+        prepare_store(MemorySource(items, label_names=("Edema",)), path, PrepareConfig(size=256), workers=1)
+        audits.append(audit_store(Store.open(path), split))
+    return audits[0], audits[1]
+
+
+def found_in(audit: Audit) -> dict[str, Finding]:
+    return {item.kind: item for item in audit.findings}
+
+
+def test_nothing_is_found_in_phantom_studies_as_they_are(planted: tuple[Audit, Audit]) -> None:
+    clean, _ = planted
+    assert clean.passed
+    assert {item.kind: item.found for item in clean.findings if item.found} == {}
+
+
+def test_one_plant_of_every_kind_is_found_once_and_where_it_was_planted(
+    planted: tuple[Audit, Audit], phantom: Store
+) -> None:
+    found, ids = found_in(planted[1]), phantom.study_ids
+    where = {f"report: {kind}": (ids[row],) for row, kind in enumerate(PLANTED)}
+    where |= {
+        "patients across sides": (ids[6],),
+        "reports across sides": (ids[7],),
+        "near-duplicate films": (f"{ids[8]} = {ids[18]}",),
+        "the same, other patients": (f"{ids[8]} = {ids[18]}",),
+        "the same, across sides": (f"{ids[8]} = {ids[18]}",),
+        "burned-in text suspected": (ids[9],),
+        "label in text: Edema": (ids[10],),
+    }
+    assert {kind: item.examples for kind, item in found.items()} == where
+    assert all(item.found == 1 for item in found.values())
+    assert not planted[1].passed
+
+
+def test_an_audit_never_repeats_what_identifies(planted: tuple[Audit, Audit]) -> None:
+    written = "\n".join(planted[1].lines()) + planted[1].as_json()
+    for secret in ("Quimbleton", "QUIMBLETON", "quimbleton", "03/14", "88421907", "867", "Marigold", "patient-16"):
+        assert secret not in written
+    assert json.loads(planted[1].as_json())["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "text", ["Seen on ___ by Dr. ___.", "Mr. XXXX on XXXX.", "L4/5 disc, 2.5 x 3.1 cm, T1-T2 level."]
+)
+def test_marks_of_deidentification_and_measures_are_no_identifiers(text: str) -> None:
+    assert identifiers_in(text) == {}
+
+
+@pytest.mark.parametrize("text", ["March 3, 2020", "3 Mar 2020", "2020-03-04", "12/31/99"])
+def test_dates_in_their_usual_forms_are_found(text: str) -> None:
+    assert identifiers_in(f"Compared to {text}.") == {"date": 1}
+
+
+def test_near_pairs_are_those_of_a_plain_loop() -> None:
+    bits = np.random.default_rng(0).random((40, 256)) < 0.5
+    bits[31] = bits[4] ^ (np.arange(256) < NEAR_BITS)
+    bits[30] = bits[5] ^ (np.arange(256) < NEAR_BITS + 1)
+    slow = [
+        (i, j, int((bits[i] != bits[j]).sum()))
+        for i in range(40)
+        for j in range(i + 1, 40)
+        if (bits[i] != bits[j]).sum() <= NEAR_BITS
+    ]
+    assert sorted(near_pairs(bits)) == slow == [(4, 31, NEAR_BITS)]
+
+
+def test_pairs_across_blocks_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crossray.data.audit.near_copies._BLOCK", 4)
+    bits = np.random.default_rng(1).random((11, 256)) < 0.5
+    bits[9] = bits[2]
+    assert list(near_pairs(bits)) == [(2, 9, 0)]
+
+
+def test_the_threshold_parts_copies_from_other_phantom_films(phantom: Store) -> None:
+    hashes = hashes_of(phantom)
+    distances = hamming_distances(hashes, hashes)[np.triu_indices(len(hashes), 1)]
+    assert distances.min() > NEAR_BITS
+    films = phantom.pixels(np.arange(phantom.film_count))
+    halved = [Image.fromarray(film).resize((128, 128), Image.Resampling.BOX) for film in films]
+    again = np.stack([np.asarray(film.resize((256, 256), Image.Resampling.BILINEAR)) for film in halved])
+    assert (perceptual_hashes(again) != hashes).sum(axis=1).max() <= NEAR_BITS
+
+
+def test_a_side_mark_is_no_writing(phantom: Store) -> None:
+    film = phantom.pixels([0])[0]
+    found = looks_written_on(np.stack([film, with_letters(film, "L"), with_letters(film, "ROE JANE 1950 F")]))
+    assert found.tolist() == [False, False, True]
+
+
+def test_identifying_attributes_of_dicom_files_are_found_and_their_values_are_not_told(tmp_path: Path) -> None:
+    dirty = radiograph(PatientBirthDate="19500102", InstitutionName="Quimbleton Clinic", StudyDate="20190314")
+    dirty.add_new(0x00091001, "LO", "private Quimbleton")
+    write(dirty, tmp_path / "Quimbleton^Jane.dcm")
+    write(radiograph(PatientName="", PatientID="", AccessionNumber=""), tmp_path / "a.dcm")
+    (tmp_path / "notes.txt").write_text("Quimbleton")
+    audit = audit_dicom(tmp_path)
+    counts = {item.kind: item.found for item in audit.findings if item.fails}
+    names = ("PatientName", "PatientID", "AccessionNumber", "PatientBirthDate", "InstitutionName", "StudyDate")
+    assert counts == dict.fromkeys((*names, "private attribute"), 1)
+    assert found_in(audit)["StudyInstanceUID"].found == 2
+    assert found_in(audit)["not DICOM, passed over"].found == 1
+    written = "\n".join(audit.lines()) + audit.as_json()
+    assert all(secret not in written for secret in ("Quimbleton", "Doe", "19500102", "20190314"))
+
+
+def test_a_folder_without_dicom_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no DICOM file"):
+        audit_dicom(tmp_path)
+
+
+def test_the_command_ends_with_one_if_something_was_found(tmp_path: Path, phantom: Store) -> None:
+    clean = CliRunner().invoke(app, ["data", "audit", str(phantom.path), "--json"])
+    assert clean.exit_code == (0 if json.loads(clean.output)["passed"] else 1) == 0
+    write(radiograph(), tmp_path / "a.dcm")
+    dirty = CliRunner().invoke(app, ["data", "audit", str(tmp_path)])
+    assert dirty.exit_code == 1
+    assert "PatientName" in dirty.output
+    ids = phantom.study_ids
+    write_split(SplitList("mine", (Fold("fixed", tuple(ids[:12]), (), tuple(ids[12:])),)), tmp_path / "split.json")
+    sides = CliRunner().invoke(app, ["data", "audit", str(phantom.path), "--split", str(tmp_path / "split.json")])
+    assert "patients across sides" in sides.output
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_iu_reports_hold_no_identifiers_and_its_protocol_divides_no_reports(real_data: Path, tmp_path: Path) -> None:
+    prepare_store(
+        build_source("iu_xray", real_data / "iu_xray", {}), tmp_path / "iu", PrepareConfig(size=128), workers=2
+    )
+    found = found_in(audit_store(Store.open(tmp_path / "iu"), read_split("iu-rr-v1")))
+    assert {kind: item.found for kind, item in found.items() if item.fails} == {}
+    assert found["patients across sides"].looked_at == 0
+    assert found["label in text: Cardiomegaly"].found == found["label in text: Cardiomegaly"].looked_at == 264
