@@ -32,6 +32,7 @@ STOREYS: dict[str, int] = {
     "export": 7,
     "grid": 7,
     "environment": 7,
+    "serve": 7,
     "cli": 8,
     "__init__": 9,  # the package itself: crossray.load imports when it is called
 }

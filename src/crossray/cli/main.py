@@ -28,6 +28,7 @@ from crossray.cli.info import info
 from crossray.cli.localized import localized
 from crossray.cli.pretrain import pretrain
 from crossray.cli.search import search
+from crossray.cli.serve import serve
 from crossray.cli.transfer import transfer
 
 app = typer.Typer(
@@ -70,6 +71,7 @@ app.command()(grid)
 app.command()(compare)
 index_app.command("build")(build_index)
 app.command()(search)
+app.command()(serve)
 app.command()(embed)
 app.command()(export)
 app.command()(info)

@@ -57,7 +57,7 @@ def search_for(index: Path, query: Query, *, run: Path | None = None, store: Pat
         raise ConfigError("give either a text or a film.", field="--text, --image")
     manifest = read_manifest(index)
     place = run or Path(manifest.run)
-    opened_store = _store_of(manifest, store)
+    opened_store = store_of_index(manifest, store)
     opened = SearchIndex.open(
         index,
         store_hash=opened_store.hash if opened_store else None,
@@ -101,7 +101,7 @@ def _film_vector(model: JointModel, index: SearchIndex, image: Path | None) -> N
     return vector
 
 
-def _store_of(manifest: IndexManifest, store: Path | None) -> Store | None:
+def store_of_index(manifest: IndexManifest, store: Path | None) -> Store | None:
     """The named store, or the one that the index was made from if it is still there as it was."""
     if store is not None:
         return Store.open(store)

@@ -1,0 +1,177 @@
+"""What the server answers, without HTTP: films and sentences to maps, scores and neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.data.augment import evaluation_window
+from crossray.data.geometry import FilmGeometry, prepare_film
+from crossray.data.store import Store
+from crossray.data.study import View
+from crossray.errors import ConfigError
+from crossray.evaluation.grounding import film_heat
+from crossray.evaluation.prompts import load_prompts
+from crossray.files import sha256_of
+from crossray.inference.embed import unit
+from crossray.inference.model import Model
+from crossray.inference.run_files import checkpoint_file
+from crossray.inference.search.index import SearchIndex, Side
+from crossray.inference.search.query import store_of_index
+from crossray.methods.base import GroundsPhrases, GroundsWords, ImageEmbedding
+from crossray.serve.shelf import Film
+
+UNCALIBRATED = "uncalibrated: a difference of cosines, which orders films by one finding and is no probability"
+
+
+@dataclass(frozen=True)
+class PhraseHeat:
+    """``heat [height, width]`` of the film's own pixels, 0 lowest to 1 highest; ``regions [rows, columns]`` raw."""
+
+    heat: NDArray[np.float64]
+    regions: NDArray[np.float32]
+    peak: tuple[float, float]
+
+
+class LoadedRun:
+    """A run ready to answer; one question at a time, for torch uses all cores for one."""
+
+    def __init__(self, number: int, folder: Path, checkpoint: str = "best") -> None:
+        self.number = number
+        self.name = folder.resolve().name
+        self.model = Model.load(folder, checkpoint)
+        self.weights = sha256_of(checkpoint_file(folder, checkpoint))
+        self._lock = Lock()
+
+    @property
+    def describes(self) -> dict[str, Any]:
+        """What the page must know of it."""
+        method = self.model.joint.method
+        return {
+            "number": self.number,
+            "name": self.name,
+            "method": method.name,
+            "reads_reports": method.reads_reports,
+            "grounds_phrases": isinstance(method, GroundsPhrases),
+            "grounds_words": isinstance(method, GroundsWords),
+        }
+
+    def embedding(self, film: Film) -> ImageEmbedding:
+        """The film in this run's space, computed once."""
+        with self._lock:
+            if self.number not in film.embeddings:
+                prepared, _ = prepare_film(film.pixels, self.model.prepared_size)
+                film.embeddings[self.number] = self.model.joint.embed_images(prepared[None])
+            return film.embeddings[self.number]
+
+    def film_vector(self, film: Film) -> NDArray[np.float32]:
+        """``[D]`` of length 1."""
+        vector: NDArray[np.float32] = unit(self.embedding(film).pooled.numpy())[0]
+        return vector
+
+    def text_vectors(self, texts: list[str]) -> NDArray[np.float32]:
+        """``[M, D]`` of length 1."""
+        with self._lock:
+            return self.model.embed_texts(texts)
+
+    def geometry(self, film: Film) -> FilmGeometry:
+        """How the film's pixels map to the square that the run reads."""
+        height, width = film.pixels.shape
+        return FilmGeometry(height, width, height, width, self.model.prepared_size)
+
+    def ground(self, film: Film, phrase: str) -> PhraseHeat:
+        """Where a phrase points; every phrase points somewhere, so this says where, not whether."""
+        images = self.embedding(film)
+        with self._lock:
+            regions = self.model.joint.phrase_map(images, [phrase], [0])[0].numpy()
+        window = evaluation_window(self.model.prepared_size, self.model.joint.image_config)
+        heat = film_heat(regions, self.geometry(film), window)
+        y, x = np.unravel_index(int(heat.argmax()), heat.shape)
+        return PhraseHeat(heat, regions, (float(x) + 0.5, float(y) + 0.5))
+
+    def words(self, film: Film, text: str) -> dict[str, Any]:
+        """``attention [W][R]`` of each word to each region (sums to 1 a word), and each region's box on the film."""
+        prepared, geometry = prepare_film(film.pixels, self.model.prepared_size)
+        with self._lock:
+            found = self.model.joint.word_region_attention(prepared, text)
+        rows, columns = found.maps.shape[1:]
+        window = evaluation_window(self.model.prepared_size, self.model.joint.image_config)
+        boxes = [
+            geometry.region_box(row, col, (rows, columns), window) for row in range(rows) for col in range(columns)
+        ]
+        return {
+            "words": list(found.words),
+            "grid": [rows, columns],
+            "attention": found.maps.flatten(1).numpy().round(6).tolist(),
+            "regions": [[box.x_min, box.y_min, box.x_max, box.y_max] for box in boxes],
+        }
+
+    def findings(self, film: Film) -> dict[str, float]:
+        """For each class of the shipped prompts: mean cosine with sentences that state it, minus those that deny it."""
+        vector = self.film_vector(film)
+        return {name: float(vector @ direction) for name, direction in self._directions.items()}
+
+    @cached_property
+    def _directions(self) -> dict[str, NDArray[np.float32]]:
+        bank = load_prompts()
+        found = {}
+        for name, prompts in bank.classes.items():
+            direction = self.text_vectors(list(prompts.positive)).mean(axis=0)
+            if prompts.negated:
+                direction = direction - self.text_vectors(list(prompts.negated)).mean(axis=0)
+            found[name] = direction
+        return found
+
+
+class Neighbours:
+    """An index with the store that it was made from, if that is at hand.
+
+    Raises:
+        ConfigError: the index was made with other weights than the run's.
+        DataError, StoreError: index or store cannot be used.
+    """
+
+    def __init__(self, index: Path, run: LoadedRun, store: Path | None) -> None:
+        self.index = SearchIndex.open(index, weights=run.weights)
+        self.store: Store | None = store_of_index(self.index.manifest, store)
+        if self.store is not None and self.store.hash != self.index.manifest.store_hash:
+            raise ConfigError("is not the store that the index was made from.", file=store, field="--store")
+
+    def nearest(self, vector: NDArray[np.float32], k: int, side: Side) -> list[dict[str, Any]]:
+        """The ``k`` nearest, best first, with their reports and whether a film can be shown."""
+        return [
+            {
+                "cosine": hit.score,
+                "study": hit.study_id,
+                "film": hit.film_id,
+                "view": hit.view,
+                "report": self._report(hit.study_id),
+                "has_picture": self.store is not None,
+            }
+            for hit in self.index.search(vector[None], k, side)[0]
+        ]
+
+    def picture(self, study: str, film: str | None) -> NDArray[np.uint8]:
+        """The prepared pixels of a film of the store, or of the study's first.
+
+        Raises:
+            ConfigError: there is no store, or no such film.
+            DataError: no such study.
+        """
+        if self.store is None:
+            raise ConfigError("The server has no store: it can show no neighbour's film.")
+        rows = self.store.films_of(self.store.index_of(study), get_args(View))
+        chosen = [row for row in rows if film is None or self.store.film(row).film_id == film]
+        if not chosen:
+            raise ConfigError("The study has no such film.")
+        pixels: NDArray[np.uint8] = self.store.pixels(chosen[:1])[0]
+        return pixels
+
+    def _report(self, study: str) -> str | None:
+        return None if self.store is None else self.store.report(self.store.index_of(study)).text or None

@@ -1,0 +1,85 @@
+"""Start the server: checks first, then uvicorn until it is interrupted."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from crossray.errors import ConfigError
+from crossray.serve.limits import Limits
+
+_SHORTEST_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """What is served and where."""
+
+    run: Path
+    also: Path | None = None
+    index: Path | None = None
+    store: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+
+
+def check_host(host: str, token: str | None) -> None:
+    """Refuse to be reachable from elsewhere without a token.
+
+    Raises:
+        ConfigError: ``host`` is not loopback and there is no token, or the token is short.
+    """
+    if token is not None and (len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isalnum()):
+        raise ConfigError(f"needs {_SHORTEST_TOKEN} or more letters and digits.", field="--token")
+    if token is None and not _is_loopback(host):
+        raise ConfigError(
+            f"{host} can be reached from other machines.",
+            field="--host",
+            remedy="Give a --token, or serve on 127.0.0.1.",
+        )
+
+
+def serve(config: ServeConfig) -> None:
+    """Load the runs and serve them until interrupted.
+
+    Raises:
+        ConfigError: the host needs a token, or the optional dependencies are not installed.
+        CheckpointError, DataError, StoreError: a run, the index or the store cannot be used.
+    """
+    check_host(config.host, config.token)
+    try:
+        import fastapi  # noqa: F401  # asked for here, for a clear message
+        import uvicorn
+    except ImportError as error:
+        raise ConfigError(
+            f"the viewer needs {error.name}.", remedy="Install it: pip install 'crossray[serve]'."
+        ) from error
+    from crossray.serve.app import Desk, build_app
+    from crossray.serve.engine import LoadedRun, Neighbours
+
+    folders = [config.run, *([config.also] if config.also else [])]
+    runs = [LoadedRun(number, folder) for number, folder in enumerate(folders)]
+    neighbours = Neighbours(config.index, runs[0], config.store) if config.index else None
+    desk = Desk(runs, Limits(), neighbours, config.token)
+    try:
+        uvicorn.run(
+            build_app(desk),
+            host=config.host,
+            port=config.port,
+            log_level="warning",
+            access_log=False,  # handles and words of visitors are not logged
+            server_header=False,
+            limit_concurrency=128,
+            timeout_keep_alive=10,
+        )
+    finally:
+        desk.decoder.close()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,53 @@
+"""A small run, an index and a server, made once for the tests of the viewer."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the viewer's dependencies are not installed: pip install 'crossray[serve]'")
+
+from PIL import Image
+from starlette.testclient import TestClient
+
+from crossray.data.prepare import PrepareConfig, prepare_store
+from crossray.data.sources.phantom import PhantomConfig, PhantomSource
+from crossray.inference.search.build import build_index
+from crossray.methods.clip import ClipConfig
+from crossray.methods.global_local import GlobalLocalConfig
+from crossray.serve.app import Desk, build_app
+from crossray.serve.engine import LoadedRun, Neighbours
+from crossray.serve.limits import Limits
+from crossray.settings import build_settings
+from tests.inference.test_joint_model import write_run
+
+
+def png(height: int = 90, width: int = 70, seed: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    folder = tmp_path_factory.mktemp("serve")
+    write_run(folder / "run", GlobalLocalConfig())
+    write_run(folder / "also", ClipConfig())
+    source = PhantomSource(PhantomConfig(count=6, size=64))
+    prepare_store(source, folder / "store", build_settings(PrepareConfig, {"size": 64}), workers=1)
+    build_index(folder / "run", folder / "store", folder / "index")
+    runs = [LoadedRun(0, folder / "run"), LoadedRun(1, folder / "also")]
+    limits = Limits(upload_bytes=2_000_000, pixels=4_000_000, films=4)
+    made = Desk(runs, limits, Neighbours(folder / "index", runs[0], Path(folder / "store")))
+    yield made
+    made.decoder.close()
+
+
+@pytest.fixture
+def client(desk: Desk) -> TestClient:
+    return TestClient(build_app(desk), raise_server_exceptions=False)

@@ -1,0 +1,253 @@
+"""The HTTP interface: answers, places on the film, refusals, and what never leaves the server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
+from starlette.testclient import TestClient
+
+from crossray.data.augment import evaluation_window
+from crossray.data.geometry import prepare_film
+from crossray.errors import ConfigError
+from crossray.serve.app import Desk, build_app
+from crossray.serve.decoder import Decoder
+from crossray.serve.limits import Limits, UploadError
+from crossray.serve.run_server import ServeConfig, check_host, serve
+from crossray.serve.shelf import FilmShelf, UnknownFilmError
+
+from .conftest import png
+
+PHRASE = "Small right pleural effusion."
+
+
+def opened(client: TestClient, content: bytes | None = None) -> str:
+    answer = client.post("/api/film", content=png() if content is None else content)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["film"])
+
+
+def dicom_of_a_named_patient() -> bytes:
+    from pydicom.dataset import Dataset, FileMetaDataset
+
+    film = Dataset()
+    film.file_meta = FileMetaDataset()
+    film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    film.PatientName, film.PatientID = "Doe^Secret", "SECRET-77"
+    film.SOPClassUID = film.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1"
+    film.Rows, film.Columns, film.SamplesPerPixel = 40, 30, 1
+    film.BitsAllocated = film.BitsStored = 8
+    film.HighBit, film.PixelRepresentation, film.PhotometricInterpretation = 7, 0, "MONOCHROME2"
+    film.PixelData = bytes(range(240)) * 5
+    buffer = io.BytesIO()
+    film.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_a_film_is_opened_and_shown_at_a_window(client: TestClient) -> None:
+    film = opened(client)
+    plain = np.asarray(Image.open(io.BytesIO(client.get(f"/api/film/{film}/picture").content)))
+    np.testing.assert_array_equal(plain, np.asarray(Image.open(io.BytesIO(png()))))
+    answer = client.get(f"/api/film/{film}/picture", params={"level": 100, "window": 50, "invert": True})
+    shown = np.asarray(Image.open(io.BytesIO(answer.content)))
+    np.testing.assert_array_equal(shown, np.rint(255 - np.clip((plain - 100.0) / 50 + 0.5, 0, 1) * 255))
+    assert client.delete(f"/api/film/{film}").status_code == 200
+    assert client.get(f"/api/film/{film}/picture").status_code == 404
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (200, 120), (90, 300), (1000, 820), (130, 131)])
+def test_exact_regions_peak_at_the_truth_on_the_film(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+) -> None:
+    model = desk.runs[0].model
+    film = opened(client, png(height, width))
+    pixels = desk.shelf.get(film).pixels
+    _, geometry = prepare_film(pixels, model.prepared_size)
+    window = evaluation_window(model.prepared_size, model.joint.image_config)
+    truth = (0.4 * width, 0.55 * height)
+    exact = torch.zeros(1, 8, 8)
+    x, y = geometry.to_prepared(np.array(truth))
+    exact[0, int((y - window.y0) * 8 / window.size), int((x - window.x0) * 8 / window.size)] = 1.0
+    monkeypatch.setattr(model.joint, "phrase_map", lambda *arguments: exact)
+    answer = client.post("/api/ground", json={"film": film, "phrase": PHRASE}).json()
+    heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["heat_png"]))))
+    assert heat.shape == (height, width)
+    assert heat.max() == 255
+    region = geometry.region_box(0, 0, (8, 8), window)
+    assert abs(answer["peak"][0] - truth[0]) <= region.x_max - region.x_min
+    assert abs(answer["peak"][1] - truth[1]) <= region.y_max - region.y_min
+
+
+def test_words_look_at_regions_and_their_boxes_cover_the_film(client: TestClient) -> None:
+    answer = client.post("/api/words", json={"film": opened(client), "text": PHRASE}).json()
+    attention, regions = np.array(answer["attention"]), np.array(answer["regions"])
+    rows, columns = answer["grid"]
+    assert answer["words"][:2] == ["Small", "right"]
+    assert attention.shape == (len(answer["words"]), rows * columns)
+    np.testing.assert_allclose(attention.sum(axis=1), 1, atol=1e-3)
+    assert regions.shape == (rows * columns, 4)
+    assert "local term" in client.post("/api/words", json={"film": opened(client), "text": PHRASE, "run": 1}).text
+
+
+def test_findings_batch_and_vectors_are_those_of_the_model(client: TestClient, desk: Desk) -> None:
+    film = opened(client)
+    model, pixels = desk.runs[0].model, desk.shelf.get(film).pixels
+    vector = client.post("/api/embed", json={"film": film}).json()["vector"]
+    np.testing.assert_allclose(vector, model.embed_images([pixels])[0], atol=1e-5)
+    cosines = client.post("/api/batch", json={"films": [film], "sentences": [PHRASE]}).json()["cosines"]
+    np.testing.assert_allclose(cosines, model.similarity([pixels], [PHRASE]), atol=1e-5)
+    findings = client.post("/api/findings", json={"film": film}).json()
+    assert findings["calibrated"] is False
+    assert "uncalibrated" in findings["meaning"]
+    assert "Edema" in findings["scores"]
+
+
+def test_neighbours_come_with_report_and_film(client: TestClient) -> None:
+    film = opened(client)
+    for query in ({"film": film}, {"text": PHRASE, "side": "films"}):
+        hits = client.post("/api/search", json={**query, "k": 3}).json()["hits"]
+        assert [hit["cosine"] for hit in hits] == sorted((hit["cosine"] for hit in hits), reverse=True)
+        assert all(hit["report"] for hit in hits)
+        shown = client.get("/api/neighbour", params={"study": hits[0]["study"]})
+        assert Image.open(io.BytesIO(shown.content)).size == (64, 64)
+    assert client.post("/api/search", json={"film": film, "text": PHRASE}).status_code == 422
+    assert client.get("/api/neighbour", params={"study": "../../etc/passwd"}).status_code == 422
+
+
+def test_what_a_dicom_says_of_a_patient_never_comes_back(client: TestClient) -> None:
+    film = opened(client, dicom_of_a_named_patient())
+    for answer in (client.get(f"/api/film/{film}/picture"), client.post("/api/embed", json={"film": film})):
+        assert b"Secret" not in answer.content
+        assert b"SECRET" not in answer.content
+    broken = dicom_of_a_named_patient().replace(b"MONOCHROME2", b"Doe^Secret ")
+    refused = client.post("/api/film", content=broken)
+    assert refused.status_code == 422
+    assert "Secret" not in refused.text
+
+
+def test_a_vast_picture_is_refused_by_its_header(client: TestClient) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(buffer, "PNG")
+    answer = client.post("/api/film", content=buffer.getvalue())
+    assert (answer.status_code, answer.json()["stage"]) == (422, "header")
+    answer = client.post("/api/film", content=bytes(2_000_001))
+    assert (answer.status_code, answer.json()["stage"]) == (413, "size")
+    assert client.post("/api/film", content=b"GIF89a").status_code == 415
+    assert client.post("/api/film", content=b"").status_code == 415
+
+
+def test_every_answer_carries_notice_and_policy_and_no_script_is_inline(client: TestClient) -> None:
+    for path in ("/", "/viewer.js", "/openapi.json", "/api/health", "/nowhere", "/..%2f..%2fetc/passwd"):
+        headers = client.get(path).headers
+        assert headers["x-crossray-notice"] == "Research only, not for diagnosis."
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+    page = client.get("/").text
+    assert "Research only, not for diagnosis" in page
+    assert "<script>" not in page
+    assert "style=" not in page
+    assert "://" not in page
+    assert client.get("/docs").status_code == 404
+    assert "/api/ground" in client.get("/openapi.json").json()["paths"]
+
+
+def test_other_sites_names_and_sizes_are_refused(client: TestClient) -> None:
+    assert client.get("/api/health", headers={"host": "evil.example"}).status_code == 421
+    assert client.get("/api/health", headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.post("/api/ground", content=b" " * 300_000).status_code == 413
+    assert client.post("/api/ground", content=iter([b"{}"])).status_code == 411
+    wrong = client.post("/api/ground", json={"film": "x", "phrase": "y", "path": "z"})
+    assert wrong.status_code == 422
+    assert "Traceback" not in wrong.text
+    assert client.post("/api/ground", json={"film": "x", "phrase": "y", "run": 7}).status_code == 422
+
+
+def test_a_mistake_of_ours_shows_no_stack_trace(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(desk.runs[0], "film_vector", fail)
+    answer = client.post("/api/embed", json={"film": opened(client)})
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "x-crossray-notice" in answer.headers
+
+
+def test_a_token_is_asked_for_and_the_page_takes_it_once(desk: Desk) -> None:
+    guarded = Desk(desk.runs, desk.limits, None, "a1" * 10)
+    client = TestClient(build_app(guarded), base_url="http://films.example")
+    assert client.get("/api/health").status_code == 401
+    assert client.get("/", params={"token": "wrong"}).status_code == 401
+    assert client.get("/api/health", headers={"authorization": "Bearer " + "a1" * 10}).status_code == 200
+    assert client.get("/", params={"token": "a1" * 10}).status_code == 200
+    assert client.get("/api/health").status_code == 200
+
+
+def test_metrics_count_answers_and_refusals(client: TestClient) -> None:
+    client.post("/api/film", content=b"nothing")
+    text = client.get("/api/metrics").text
+    assert 'crossray_answers_total{path="/api/film",status="415"} 1' in text
+    assert 'crossray_uploads_refused_total{stage="format"}' in text
+
+
+def test_an_address_beyond_loopback_needs_a_token() -> None:
+    check_host("127.0.0.1", None)
+    check_host("::1", None)
+    check_host("0.0.0.0", "a" * 16)
+    for host, token in (("0.0.0.0", None), ("films.example", None), ("127.0.0.1", "short")):
+        with pytest.raises(ConfigError, match=r"--token"):
+            check_host(host, token)
+
+
+def test_missing_dependencies_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(ConfigError, match=r"crossray\[serve\]"):
+        serve(ServeConfig(run=__import__("pathlib").Path("nowhere")))
+
+
+def test_films_are_held_so_many_and_so_long() -> None:
+    now = [0.0]
+    shelf = FilmShelf(Limits(films=2, film_seconds=10), clock=lambda: now[0])
+    handles = [shelf.put(np.zeros((2, 2), np.uint8)) for _ in range(3)]
+    with pytest.raises(UnknownFilmError):
+        shelf.get(handles[0])
+    now[0] = 9.0
+    shelf.get(handles[1])
+    now[0] = 11.0
+    assert len(shelf) == 1
+    with pytest.raises(UnknownFilmError):
+        shelf.get(handles[2])
+
+
+def test_a_decoder_that_hangs_or_dies_is_replaced() -> None:
+    decoder = Decoder(Limits(decode_seconds=0.5))
+    assert decoder.decode(png()).shape == (90, 70)
+    import os
+    import signal
+
+    process = decoder._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(UploadError, match="took too long"):
+        decoder.decode(png())
+    assert time.monotonic() - started < 30
+    decoder.decode(png())
+    assert decoder._process is not None
+    os.kill(decoder._process.pid, signal.SIGKILL)
+    decoder._process.wait()
+    with pytest.raises(UploadError, match="gave up"):
+        decoder.decode(png())
+    assert decoder.decode(png()).shape == (90, 70)
+    assert decoder.starts == 3
+    decoder.close()
