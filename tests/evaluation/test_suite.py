@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crossray.data.split_files import read_split, write_split
 from crossray.errors import CheckpointError, ConfigError
+from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.fold import WITH_PROBE
 from crossray.evaluation.grounding_floors import ANY_PRIOR, CENTRE, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR
@@ -142,6 +144,37 @@ def test_finished_cells_are_read_rather_than_made_again(everything: Path, traine
     again = _evaluate(trained, everything, said, report=False)
     assert said == []
     assert again.rows == read_results(everything).rows
+
+
+class StoppedError(Exception):
+    """Somebody pulled the plug."""
+
+
+def test_a_stopped_evaluation_goes_on_and_writes_the_same_table(
+    everything: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npz")}
+
+    whole = Cells.get
+
+    def stop_after_five(self: Cells, *given: Any) -> Arrays:
+        if len(written()) == 5:
+            raise StoppedError
+        return whole(self, *given)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Cells, "get", stop_after_five)
+        with pytest.raises(StoppedError):
+            _evaluate(trained, tmp_path, [], report=False)
+    before = written()
+    assert len(before) == 5
+    assert not (tmp_path / "results.csv").exists(), "half an evaluation has no table"
+    _evaluate(trained, tmp_path, [], report=False)
+    after = written()
+    assert len(after) > len(before)
+    assert before.items() <= after.items(), "a finished cell is made again"
+    assert (tmp_path / "results.csv").read_bytes() == (everything / "results.csv").read_bytes()
 
 
 def test_runs_of_the_same_weights_that_score_prompts_otherwise_share_no_cell(trained: Path, tmp_path: Path) -> None:
