@@ -54,8 +54,9 @@ def results_page(folder: Path) -> str:
 
 def evaluation_chapter(folder: Path) -> str:
     title, _, body = markdown(read_results(folder)).partition("\n")
-    groups = folder / "groups.md"  # scores inside groups of studies, where crossray transfer wrote them
-    inside = one_deeper(one_deeper(groups.read_text(encoding="utf-8"))) if groups.is_file() else ""
+    # Where crossray transfer wrote them: scores inside groups of studies, and what could stand in for a finding.
+    more = [folder / name for name in ("groups.md", "confounding.md") if (folder / name).is_file()]
+    inside = "\n".join(one_deeper(one_deeper(file.read_text(encoding="utf-8"))) for file in more)
     return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{notes_of(folder)}{one_deeper(body)}\n{inside}"
 
 

@@ -128,3 +128,6 @@ def test_nihs_name_of_a_class_is_known_and_groups_are_written(trained: Path, tmp
     groups = (tmp_path / "out" / "groups.md").read_text()
     assert "| Pleural Effusion | F (n⁺ 16 of 24) |" in groups
     assert "| Pleural Effusion | F − M |" in groups
+    confounding = (tmp_path / "out" / "confounding.md").read_text()
+    assert "| sex F (24 of 48) |" in confounding
+    assert "| Effusion |" in confounding

@@ -101,7 +101,7 @@ def group_rows(
     """
     rows: list[GroupRow] = []
     for who, scores in predictions.items():
-        inside = {group.title: _inside(scores, group) for group in groups}
+        inside = {group.title: scores_inside(scores, group) for group in groups}
         sampled = {title: sample_classification(auroc, [own], protocol) for title, own in inside.items()}
         for group in groups:
             counts = positives_and_known([_rows_of(scores, group)])
@@ -121,22 +121,35 @@ def write_groups(rows: Sequence[GroupRow], folder: Path) -> None:
 
 
 def groups_markdown(rows: Sequence[GroupRow]) -> str:
-    """The tables of :func:`write_groups`; labels that have no value in any group of an attribute are left out."""
+    """The tables of :func:`write_groups`; below each, which labels are left open in which groups."""
     known = [row for row in rows if row.value is not None]
     parts = ["# Inside groups: area under the ROC curve\n", "Research only, not for diagnosis.\n"]
-    for task, by in dict.fromkeys((row.task, row.by) for row in known):
+    for task, by in dict.fromkeys((row.task, row.by) for row in rows):
         own = [row for row in known if (row.task, row.by) == (task, by)]
         models = list(dict.fromkeys(row.model for row in own))
         parts.append(f"## {TASK_TITLES[task]}, by {by}\n")
-        parts.append(f"| label | {by} | {' | '.join(models)} |\n| --- | --- |{' ---: |' * len(models)}")
+        if own:
+            parts.append(f"| label | {by} | {' | '.join(models)} |\n| --- | --- |{' ---: |' * len(models)}")
         for label, group in dict.fromkeys((row.label, row.group) for row in own):
             of_models = {row.model: row for row in own if (row.label, row.group) == (label, group)}
             first = next(iter(of_models.values()))
             count = "" if first.n is None else f" (n⁺ {first.positives} of {first.n})"
             cells = [_cell(of_models.get(model)) for model in models]
             parts.append(f"| {label} | {group}{count} | {' | '.join(cells)} |")
-        parts.append("")
+        parts.append(_left_open([row for row in rows if (row.task, row.by) == (task, by)]))
     return "\n".join(parts)
+
+
+def _left_open(rows: Sequence[GroupRow]) -> str:
+    """A sentence on the labels that have too few of either class in a group; empty if there are none."""
+    few = dict.fromkeys(
+        f"{row.label} in {row.group} (n⁺ {row.positives} of {row.n})"
+        for row in rows
+        if row.n is not None and row.value is None
+    )
+    if not few:
+        return ""
+    return f"\nToo few to say, fewer than {LEAST} with or without the finding: {', '.join(few)}.\n"
 
 
 def _cell(row: GroupRow | None) -> str:
@@ -177,7 +190,7 @@ def _rows(
     return rows
 
 
-def _inside(scores: FoldScores, group: Group) -> FoldScores:
+def scores_inside(scores: FoldScores, group: Group) -> FoldScores:
     """The group's studies; a label with too few of either class there is unknown."""
     own = _rows_of(scores, group)
     labels = own.labels.copy()

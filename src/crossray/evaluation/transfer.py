@@ -23,6 +23,7 @@ from crossray.data.study import View
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part, part_of, tested_hash
+from crossray.evaluation.confounding import confounding_rows, write_confounding
 from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.fold import trunk_floor
 from crossray.evaluation.groups import Group, GroupedBy, GroupRow, group_rows, groups_of, write_groups
@@ -40,6 +41,8 @@ from crossray.settings import Settings
 _NIH_NAMES = {"Pleural Effusion": "Effusion"}
 """CheXpert's name of a class that NIH ChestX-ray14 has under another one."""
 
+_Models = Mapping[Evaluated, RunModel | FloorModel]
+
 
 class TransferConfig(Settings):
     """What is trained and how it is tested.
@@ -51,7 +54,8 @@ class TransferConfig(Settings):
             train nothing and ask the run as it is.
         fraction: share of the training side whose labels are used: patients whole, stratified, 1 % inside 10 %.
         views: the first film of these views stands for a study.
-        groups: scores are also given inside each group of tested studies that tell their view, sex or age.
+        groups: scores are also given inside each group of tested studies that tell their view, sex or age, and how
+            well features tell the groups and the groups alone tell each label of the tested store.
         probe, finetune, zero_shot: their settings, as in ``crossray evaluate``.
         draws, level, seed: of the bootstrap.
     """
@@ -85,7 +89,7 @@ class TransferRequest:
 
 
 def transfer(request: TransferRequest, config: TransferConfig, progress: Progress | None = None) -> Results:
-    """Train on one store, test on the other, write ``results.{json,csv,md}`` and ``groups.{csv,md}``.
+    """Train on one store, test on the other, write ``results.*``, ``groups.*`` and ``confounding.*``.
 
     Raises:
         ConfigError: a label is missing, or sizes differ.
@@ -98,7 +102,8 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     tested = _tested_studies(run, test_store)
     cohort = _cohort(run, train_store, test_store, fold, tested, films.offset, config)
     protocol = _protocol(train_store, test_store, config)
-    scores = _scores(run, films, cohort, config, progress or _silent)
+    models = _models(run, films, config)
+    scores = _scores(run, models, films, cohort, config, progress or _silent)
     rows = [row for task, found in scores.items() for row in _rows(task, found, protocol, trunk_floor(run))]
     results = Results(
         provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
@@ -108,6 +113,10 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     inside = [row for task, found in scores.items() for row in _group_rows(task, found, groups, protocol)]
     if inside:
         write_groups(inside, request.out)
+    if groups:
+        features = {who: model.features(cohort.test.films) for who, model in models.items()}
+        told = confounding_rows(features, test_store, cohort.test, groups, protocol, config.probe)
+        write_confounding(told, request.out)
     return results
 
 
@@ -195,13 +204,16 @@ def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple
     return nested[config.fraction]
 
 
-def _scores(
-    run: Run, films: JoinedFilms, cohort: Cohort, config: TransferConfig, say: Progress
-) -> dict[str, Mapping[Evaluated, Arrays]]:
-    models: dict[Evaluated, RunModel | FloorModel] = {
+def _models(run: Run, films: JoinedFilms, config: TransferConfig) -> _Models:
+    return {
         Evaluated(f"pretrained ({run.method})"): RunModel(run, films, config.batch_size),
         trunk_floor(run): FloorModel(run.model.image_encoder, run.model.image, films, config.batch_size),
     }
+
+
+def _scores(
+    run: Run, models: _Models, films: JoinedFilms, cohort: Cohort, config: TransferConfig, say: Progress
+) -> dict[str, Mapping[Evaluated, Arrays]]:
     found: dict[str, Mapping[Evaluated, Arrays]] = {}
     ours, asked = next(iter(models.items()))
     for task in config.tasks:
