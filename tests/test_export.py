@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from crossray.cli.main import app
 from crossray.encoders.image import ImageEncoderConfig
-from crossray.errors import CheckpointError, ConfigError
+from crossray.errors import CheckpointError, ConfigError, DataError
 from crossray.export.export import Target, export_run
 from crossray.export.parity import TEXTS, noise_films
 from crossray.inference.embed import embed_films
@@ -145,6 +145,26 @@ def test_what_cannot_be_exported_is_refused(run: Path, tmp_path: Path, target: T
         export_run(run, target, tmp_path / "full")
     with pytest.raises(CheckpointError):
         export_run(tmp_path / "no_run", target, tmp_path / "out")
+
+
+def test_a_trunk_that_no_other_library_has_is_written_and_said_not_to_be_compared(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ClipConfig(embed_dim=16))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    own = ImageEncoderConfig(name="joimternet_reduced", pretrained="none")
+    config["image_encoder"] = own.model_dump(mode="json")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    method = small_method(ClipConfig(embed_dim=16), image=own, text=TEXT)
+    write_tensors(run / "checkpoints" / "best.safetensors", method.state_dict(), {"kind": "crossray weights"})
+    summary = export_run(run, "safetensors", tmp_path / "out")
+    assert [one.what for one in summary.parity] == ["transformers"]
+    assert "joimternet_reduced is CrossRay's own" in summary.left_out[0]
+    assert "image_encoder.safetensors" in summary.files
+
+
+def test_results_that_are_not_there_are_noticed_before_anything_is_written(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no results"):
+        export_run(run, "safetensors", tmp_path / "out", results=tmp_path / "none")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_prints_what_it_checked(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from benchmarks.speed.harness import Measured, Options, interleaved, ratio_row, seconds_of
@@ -16,6 +17,7 @@ from crossray.training.config import TrainingConfig
 from crossray.training.step import backward_step
 
 _PIECES = 8
+WAYS: tuple[Literal["cached", "plain"], ...] = ("cached", "plain")
 
 
 def measure(options: Options) -> list[Measured]:
@@ -30,9 +32,9 @@ def measure(options: Options) -> list[Measured]:
                 one_step,
                 model,
                 pairs,
-                TrainingConfig(batch_size=len(pairs), micro_batch=micro, accumulation=way),  # type: ignore[arg-type]
+                TrainingConfig(batch_size=len(pairs), micro_batch=micro, accumulation=way),
             )
-            for way in ("cached", "plain")
+            for way in WAYS
         }
         seconds = interleaved(sides, options.rounds)
         rows.append(ratio_row(row, seconds["cached"], seconds["plain"], detail=seconds_of(seconds)))

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Side = Callable[[], object]
@@ -99,11 +100,10 @@ def held_bytes() -> int:
 
 def forget_peak() -> None:
     """Let the peak begin again at what is held now."""
-    with open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123 - a file of the kernel
-        file.write("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _status_bytes(name: str) -> int:
-    with open("/proc/self/status") as file:  # noqa: PTH123
-        line = next(line for line in file if line.startswith(f"{name}:"))
+    status = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in status if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024

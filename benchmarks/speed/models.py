@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crossray.data.batch import PairBatch
 from crossray.data.sentences import split_sentences
 from crossray.data.text import SelectedText
+from crossray.encoders.features import ImageFeatures, TextFeatures
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
 from crossray.encoders.tokenizer import ReportTokenizer
@@ -116,7 +117,7 @@ def steps(model: Method, pairs: PairBatch) -> Steps:
     return Steps(full, encoders)
 
 
-def _mean_of(features: object) -> Tensor:
+def _mean_of(features: ImageFeatures | TextFeatures) -> Tensor:
     """Of every output that carries gradient, so that nothing of the encoder's backward pass is left out."""
-    values = [getattr(features, field.name) for field in fields(features)]  # type: ignore[arg-type]
+    values = [getattr(features, field.name) for field in fields(features)]
     return torch.stack([v.mean() for v in values if isinstance(v, Tensor) and v.requires_grad]).sum()

@@ -43,7 +43,11 @@ def vectors(pairs: int) -> tuple[Vectors, Vectors]:
     draws = np.random.default_rng(0)
     films = draws.standard_normal((pairs, _WIDTH), dtype=np.float32)
     reports = films + 4 * draws.standard_normal((pairs, _WIDTH), dtype=np.float32)
-    return tuple(side / np.linalg.norm(side, axis=1, keepdims=True) for side in (films, reports))  # type: ignore[return-value]
+    return _unit(films), _unit(reports)
+
+
+def _unit(rows: Vectors) -> Vectors:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def measure(options: Options) -> list[Measured]:

@@ -18,7 +18,7 @@ from crossray.data.store import Store
 from crossray.errors import ConfigError, CrossRayError, DataError, StudyError
 from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel
-from crossray.inference.search.build import VIEWS, build_index
+from crossray.inference.search.build import build_index
 from crossray.inference.search.index import SearchIndex
 from crossray.inference.search.manifest import MANIFEST_FILE
 from crossray.inference.search.query import Query, search_for
@@ -52,7 +52,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_films_come_in_the_order_of_their_cosines(made: Path) -> None:
     store, model = Store.open(made / "store"), JointModel.load(made / "run")
     index = SearchIndex.open(made / "index", store_hash=store.hash)
-    rows = [row for study in range(len(store)) for row in store.films_of(study, VIEWS)]
+    rows = list(range(store.film_count))
     films = unit(model.embed_images(store.pixels(rows)).pooled.numpy())
     queries = unit(model.embed_texts(["Small right pleural effusion.", "The heart is enlarged."]).report.numpy())
     for query, hits in zip(queries, index.search(7 * queries, k=24), strict=True):

@@ -38,12 +38,13 @@ def looks_like_dicom(start: bytes) -> bool:
     return with_preamble or (start[:2] in _FIRST_GROUPS and len(start) >= 8)
 
 
-def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
+def open_dicom(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = True) -> Dataset:
     """A DICOM file's data set, its transfer syntax and SOP class always set (a DICOMDIR has the latter in its meta).
 
     Args:
         path: the file.
         tags: keywords to read; given, the pixels are not read. ``None`` reads everything.
+        pixels: whether they are wanted at all; off, what stands behind them in the file is not read either.
 
     Raises:
         StudyError: the file is missing, empty, cut short, or no DICOM file.
@@ -55,7 +56,10 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
         _check_deflated(path, start)
         forced = start[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != b"DICM"
         dataset = dcmread(
-            path, force=forced, stop_before_pixels=tags is not None, specific_tags=None if tags is None else list(tags)
+            path,
+            force=forced,
+            stop_before_pixels=tags is not None or not pixels,
+            specific_tags=None if tags is None else list(tags),
         )
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)

@@ -13,10 +13,15 @@ from crossray.data.splits import Fold
 from crossray.data.store import Store
 from crossray.data.study import View
 from crossray.data.text import SelectedText, TextConfig, select_text
-from crossray.errors import DataError
+from crossray.errors import ConfigError, DataError
 from crossray.evaluation.finetune import FilmPart
 from crossray.evaluation.metrics import FloatArray
 from crossray.files import sha256_of_json
+
+_NIH_NAMES = {"Pleural Effusion": "Effusion"}
+"""CheXpert's name of a class that NIH ChestX-ray14 has under another one."""
+
+_Models = Mapping[Evaluated, RunModel | FloorModel]
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,23 @@ def part_of(
         text_groups=text_groups([selected.text for selected in texts]),
         labels=store.labels[np.ix_(studies, columns)].astype(np.float64).reshape(len(studies), len(columns)),
     )
+
+
+def names_in(store: Store, labels: Sequence[str]) -> list[str]:
+    """What a store calls the labels.
+
+    Raises:
+        ConfigError: it does not hold one.
+    """
+    names = [label if label in store.label_names else _NIH_NAMES.get(label, label) for label in labels]
+    missing = [label for label, name in zip(labels, names, strict=True) if name not in store.label_names]
+    if missing:
+        raise ConfigError(
+            f"the store of {store.manifest.inputs.source} has no labels {', '.join(missing)}.",
+            field="labels",
+            remedy=f"It holds {', '.join(store.label_names) or 'none'}.",
+        )
+    return names
 
 
 def tested_hash(tests: Mapping[str, Part]) -> str:

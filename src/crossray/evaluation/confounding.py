@@ -23,6 +23,7 @@ from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.row_files import finite, rows_as_csv
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.summary import FoldScores, sample_classification
+from crossray.evaluation.tables import with_interval
 from crossray.files import explained_disk_errors, write_whole
 from crossray.settings import Settings
 
@@ -186,7 +187,4 @@ def _head(columns: Sequence[str]) -> str:
 
 
 def _cell(row: ConfoundingRow | None) -> str:
-    if row is None or row.value is None:
-        return "–"
-    bounds = "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
-    return f"{row.value:.3f}{bounds}"
+    return "–" if row is None else with_interval(row.value, row.low, row.high)

@@ -22,7 +22,7 @@ from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.row_files import finite, rows_as_csv
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.summary import FoldScores, Sampled, positives_and_known, sample_classification
-from crossray.evaluation.tables import TASK_TITLES
+from crossray.evaluation.tables import TASK_TITLES, with_interval
 from crossray.files import explained_disk_errors, write_whole
 from crossray.settings import Settings
 
@@ -153,11 +153,7 @@ def _left_open(rows: Sequence[GroupRow]) -> str:
 
 
 def _cell(row: GroupRow | None) -> str:
-    if row is None or row.value is None:
-        return "–"
-    style = "+.3f" if row.n is None else ".3f"
-    bounds = [f"{bound:{style}}" for bound in (row.low, row.high) if bound is not None]
-    return f"{row.value:{style}}" + (f" [{', '.join(bounds)}]" if len(bounds) == 2 else "")
+    return "–" if row is None else with_interval(row.value, row.low, row.high, signed=row.n is None)
 
 
 def _rows(

@@ -105,6 +105,15 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
+def with_interval(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """``0.812 [0.790, 0.834]``, without the brackets where there is no interval, a dash where there is no value."""
+    if value is None:
+        return "–"
+    style = "+.3f" if signed else ".3f"
+    bounds = "" if low is None or high is None else f" [{low:{style}}, {high:{style}}]"
+    return f"{value:{style}}{bounds}"
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, printed as per cent."""
     return metric.startswith("R@") or metric in (POINTING, OFF_FILM)

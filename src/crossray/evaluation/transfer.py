@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from crossray.data.chexpert import COMPETITION_LABELS
@@ -22,7 +23,7 @@ from crossray.data.store import Store
 from crossray.data.study import View
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
-from crossray.evaluation.cohort import Cohort, Part, part_of, tested_hash
+from crossray.evaluation.cohort import Cohort, Part, names_in, part_of, tested_hash
 from crossray.evaluation.confounding import confounding_rows, write_confounding
 from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.fold import trunk_floor
@@ -37,11 +38,6 @@ from crossray.evaluation.runs import Run, find_runs
 from crossray.evaluation.tasks import finetune_task, fold_ranks, fold_scores, probe_task, retrieval_task, zero_shot_task
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings
-
-_NIH_NAMES = {"Pleural Effusion": "Effusion"}
-"""CheXpert's name of a class that NIH ChestX-ray14 has under another one."""
-
-_Models = Mapping[Evaluated, RunModel | FloorModel]
 
 
 class TransferConfig(Settings):
@@ -103,7 +99,9 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     cohort = _cohort(run, train_store, test_store, fold, tested, films.offset, config)
     protocol = _protocol(train_store, test_store, config)
     models = _models(run, films, config)
-    scores = _scores(run, models, films, cohort, config, progress or _silent)
+    # Told apart by a probe and asked what else they hold: features of the tested films are computed once.
+    features = {who: model.features(cohort.test.films) for who, model in models.items() if "probe" in config.tasks}
+    scores = _scores(run, models, features, films, cohort, config, progress or _silent)
     rows = [row for task, found in scores.items() for row in _rows(task, found, protocol, trunk_floor(run))]
     results = Results(
         provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
@@ -113,8 +111,7 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     inside = [row for task, found in scores.items() for row in _group_rows(task, found, groups, protocol)]
     if inside:
         write_groups(inside, request.out)
-    if groups:
-        features = {who: model.features(cohort.test.films) for who, model in models.items()}
+    if groups and features:
         told = confounding_rows(features, test_store, cohort.test, groups, protocol, config.probe)
         write_confounding(told, request.out)
     return results
@@ -160,7 +157,7 @@ def _cohort(
     with_text = "retrieval" in config.tasks
 
     def part(store: Store, ids: Sequence[str], shift: int) -> Part:
-        names = _names_in(store, config.labels)
+        names = names_in(store, config.labels)
         return part_of(store, ids, names, config.views, run.model.text, left_out, needs_text=with_text, shift=shift)
 
     return Cohort(
@@ -170,23 +167,6 @@ def _cohort(
         test=part(test_store, tested, offset),
         left_out=tuple(left_out),
     )
-
-
-def _names_in(store: Store, labels: Sequence[str]) -> list[str]:
-    """What a store calls the labels.
-
-    Raises:
-        ConfigError: it does not hold one.
-    """
-    names = [label if label in store.label_names else _NIH_NAMES.get(label, label) for label in labels]
-    missing = [label for label, name in zip(labels, names, strict=True) if name not in store.label_names]
-    if missing:
-        raise ConfigError(
-            f"the store of {store.manifest.inputs.source} has no labels {', '.join(missing)}.",
-            field="labels",
-            remedy=f"It holds {', '.join(store.label_names) or 'none'}.",
-        )
-    return names
 
 
 def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple[str, ...]:
@@ -199,7 +179,7 @@ def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple
         sorted({0.01, 0.1, config.fraction}),
         config.seed,
         patient_ids=[store.patient_ids[row] for row in rows],
-        labels=store.labels[np.ix_(rows, [store.label_names.index(name) for name in _names_in(store, config.labels)])],
+        labels=store.labels[np.ix_(rows, [store.label_names.index(name) for name in names_in(store, config.labels)])],
     )
     return nested[config.fraction]
 
@@ -212,7 +192,13 @@ def _models(run: Run, films: JoinedFilms, config: TransferConfig) -> _Models:
 
 
 def _scores(
-    run: Run, models: _Models, films: JoinedFilms, cohort: Cohort, config: TransferConfig, say: Progress
+    run: Run,
+    models: _Models,
+    tested: Mapping[Evaluated, NDArray[np.float32]],
+    films: JoinedFilms,
+    cohort: Cohort,
+    config: TransferConfig,
+    say: Progress,
 ) -> dict[str, Mapping[Evaluated, Arrays]]:
     found: dict[str, Mapping[Evaluated, Arrays]] = {}
     ours, asked = next(iter(models.items()))
@@ -226,8 +212,8 @@ def _scores(
         for who, model in models.items():
             say(f"{task}: {who.model}")
             if task == "probe":
-                features = [model.features(part.films) for part in (cohort.train, cohort.validation, cohort.test)]
-                cells[who] = probe_task(features, cohort, config.probe)
+                learned = [model.features(part.films) for part in (cohort.train, cohort.validation)]
+                cells[who] = probe_task([*learned, tested[who]], cohort, config.probe)
             else:
                 cells[who] = finetune_task(model, films, run.model.image, cohort, config.finetune, say)
         found[task] = cells

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
 from crossray.evaluation.report.facts import headlines
-from crossray.evaluation.results import Results, read_results
+from crossray.evaluation.results import Results
 from crossray.export.parity import Parity
 from crossray.inference.run_files import ModelConfig
 
@@ -24,27 +23,22 @@ _LIMITS = """## Limits
 """
 
 
-def model_card(config: ModelConfig, parity: Sequence[Parity], results: Path | None, licence: str | None) -> str:
+def model_card(config: ModelConfig, parity: Sequence[Parity], results: Results | None, licence: str | None) -> str:
     """Markdown with the front matter that hubs read.
 
     Args:
         config: of the run.
         parity: how far the exported files are from the run.
-        results: folder of ``crossray evaluate``; without it the card says that nothing was measured.
+        results: of ``crossray evaluate``; without it the card says that nothing was measured.
         licence: an SPDX name or a sentence; without it the card says that nobody has chosen one.
-
-    Raises:
-        DataError: ``results`` holds no table.
     """
-    found = None if results is None else read_results(results)
     front = {"library_name": "crossray", "license": licence or "unknown", "tags": ["chest-x-ray", config.method.name]}
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n",
         f"# {config.method.name} on chest X-rays and their reports\n",
         "**Research only, not for diagnosis.** Made with CrossRay.\n",
         _model(config),
-        _data(found),
-        _numbers(found),
+        _measured(results),
         "## Files\n\n" + "\n".join(f"- {one}" for one in parity) + "\n",
         _LIMITS,
         f"## Licence\n\n{licence or 'None was chosen.'} The terms of the data that it was trained on apply too.\n",
@@ -63,24 +57,17 @@ def _model(config: ModelConfig) -> str:
     )
 
 
-def _data(results: Results | None) -> str:
+def _measured(results: Results | None) -> str:
+    """What it was scored on, and the headlines."""
     if results is None:
-        return "## Data\n\nNot recorded here: no results were given.\n"
-    known = results.provenance
-    return (
-        "## Data\n\n"
-        f"- source `{known.source}`, store {known.store_hash[:12]}\n"
-        f"- split `{known.split_protocol}`, {known.split_hash[:12]}; folds scored: {', '.join(known.folds)}\n"
-        f"- {known.studies} studies were scored that it was not trained on\n"
-    )
-
-
-def _numbers(results: Results | None) -> str:
-    if results is None:
-        return "## Numbers\n\nNothing was measured for this card.\n"
+        return "## Data and numbers\n\nNothing was measured for this card.\n"
     known = results.provenance
     lines = [f"| {one.title} | {one.value} [{one.interval}] | {one.compared} |" for one in headlines(results)]
     return (
-        f"## Numbers\n\nProtocol `{known.protocol}`, preset {known.preset}; {known.level:.0%} intervals by patient, "
-        f"{known.draws} draws; {known.date}.\n\n| | value | beside |\n| --- | --- | --- |\n" + "\n".join(lines) + "\n"
+        "## Data and numbers\n\n"
+        f"- source `{known.source}`, store {known.store_hash[:12]}\n"
+        f"- split `{known.split_protocol}`, {known.split_hash[:12]}; folds scored: {', '.join(known.folds)}\n"
+        f"- {known.studies} studies were scored that it was not trained on\n"
+        f"- protocol `{known.protocol}`, preset {known.preset}; {known.level:.0%} intervals by patient, {known.draws} "
+        f"draws; {known.date}\n\n| | value | beside |\n| --- | --- | --- |\n" + "\n".join(lines) + "\n"
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from crossray.errors import ConfigError, CrossRayError
+from crossray.evaluation.results import read_results
 from crossray.export.card import CARD_FILE, model_card
 from crossray.export.parity import LARGEST_DIFFERENCE, Parity
 from crossray.files import explained_disk_errors, write_whole
@@ -48,28 +50,17 @@ def export_run(
     Raises:
         ConfigError: ``out`` is not empty, the target does not fit the run, or a package is missing.
         CheckpointError: the run cannot be used.
+        DataError: ``results`` holds no table.
         CrossRayError: what was written differs from the run by more than ``LARGEST_DIFFERENCE``.
     """
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise ConfigError("is not empty.", file=out, field="--out", remedy="Choose a new folder.")
-    model, prepared_size = JointModel.load(run, checkpoint), prepared_size_of(run)
-    left_out: list[str] = []
+    found = None if results is None else read_results(results)  # before anything is written
+    model, config = JointModel.load(run, checkpoint), read_model_config(run)
     with explained_disk_errors(CrossRayError, out):
         out.mkdir(parents=True, exist_ok=True)
-        if target == "onnx":
-            from crossray.export.graphs import write_graphs
-
-            parity, left_out = write_graphs(model, prepared_size, out)
-        elif target == "hub-folder":
-            from crossray.export.hub_folder import write_hub_folder
-
-            parity = write_hub_folder(run, checkpoint, model, prepared_size, out)
-        else:
-            from crossray.export.weights import write_encoders, write_torchvision
-
-            write = write_torchvision if target == "torchvision" else write_encoders
-            parity = write(model, prepared_size, out)
-        write_whole(out / CARD_FILE, model_card(read_model_config(run), parity, results, licence))
+        parity, left_out = _write(run, target, checkpoint, model, out)
+        write_whole(out / CARD_FILE, model_card(config, parity, found, licence))
     apart = [str(one) for one in parity if one.difference > LARGEST_DIFFERENCE]
     if apart:
         raise CrossRayError(
@@ -77,3 +68,27 @@ def export_run(
         )
     files = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
     return ExportSummary(tuple(files), tuple(parity), tuple(left_out))
+
+
+def _write(
+    run: Path, target: Target, checkpoint: str, model: JointModel, out: Path
+) -> tuple[list[Parity], Sequence[str]]:
+    """The target's files: how far they are from the run, and what was left out. Each imports what it needs alone."""
+    prepared_size = prepared_size_of(run)
+    match target:
+        case "onnx":
+            from crossray.export.graphs import write_graphs
+
+            return write_graphs(model, prepared_size, out)
+        case "hub-folder":
+            from crossray.export.hub_folder import write_hub_folder
+
+            return write_hub_folder(run, checkpoint, model, prepared_size, out), ()
+        case "torchvision":
+            from crossray.export.weights import write_torchvision
+
+            return write_torchvision(model, prepared_size, out), ()
+        case "safetensors":
+            from crossray.export.weights import write_encoders
+
+            return write_encoders(model, prepared_size, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import warnings
 from collections.abc import Iterator
@@ -126,11 +127,9 @@ def _traceable(method: Method) -> Iterator[None]:
 def _export(
     graph: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ...], axes: dict[str, Any], path: Path
 ) -> None:
-    try:
-        import onnx  # noqa: F401  # asked for here, so that the message is ours
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"{error.name} is not installed.", field="--to", remedy=_INSTALL) from error
+    absent = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ConfigError(f"{', '.join(absent)} is not installed.", field="--to", remedy=_INSTALL)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own deprecations
@@ -148,9 +147,7 @@ def _export(
 
 
 def _run(path: Path, inputs: dict[str, Tensor]) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ConfigError("onnxruntime is not installed: parity cannot be checked.", remedy=_INSTALL) from error
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]

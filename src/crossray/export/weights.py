@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,25 +21,29 @@ from crossray.inference.joint_model import JointModel
 IMAGE_FILE, TEXT_FOLDER = "image_encoder.safetensors", "text_encoder"
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
-_LARGEST_ABSENT = ("fc.weight", "fc.bias")  # the classifier of ImageNet, which a trunk does not have
+_CLASSIFIER = ("fc.weight", "fc.bias")  # the classifier of ImageNet, which a trunk does not have
 
 
-def write_encoders(model: JointModel, prepared_size: int, out: Path) -> list[Parity]:
+def write_encoders(model: JointModel, prepared_size: int, out: Path) -> tuple[list[Parity], list[str]]:
     """``image_encoder.safetensors`` in timm's names, and ``text_encoder/`` as transformers reads it.
 
     ``image_encoder.json`` says timm's name and what films must look like. Projections into the joint space stay behind:
     they mean nothing without the method.
 
     Returns:
-        How far what timm and transformers make of the files is from the run.
+        How far what timm and transformers make of the files is from the run, and what could not be compared.
     """
     encoder = image_encoder_of(model)
     save_file(_tensors(encoder.trunk), out / IMAGE_FILE)
     write_json(out / "image_encoder.json", _image_facts(model, encoder))
-    found = [_timm_parity(model, encoder, prepared_size, out)]
+    found, not_compared = [], []
+    if timm.is_model(encoder.config.name):
+        found.append(_timm_parity(model, encoder, prepared_size, out))
+    else:
+        not_compared.append(f"a comparison of {IMAGE_FILE}: {encoder.config.name} is CrossRay's own, timm has none")
     if model.method.reads_reports:
         found.append(_write_bert(model, out))
-    return found
+    return found, not_compared
 
 
 def write_torchvision(model: JointModel, prepared_size: int, out: Path) -> list[Parity]:
@@ -63,7 +68,7 @@ def write_torchvision(model: JointModel, prepared_size: int, out: Path) -> list[
     import torchvision
 
     twin = torchvision.models.get_model(name, weights=None)
-    twin.load_state_dict(load_file(out / IMAGE_FILE) | {key: twin.state_dict()[key] for key in _LARGEST_ABSENT})
+    twin.load_state_dict(load_file(out / IMAGE_FILE) | {key: twin.state_dict()[key] for key in _CLASSIFIER})
     twin.fc = nn.Identity()
     pixels = views(model.image_config, prepared_size)
     with torch.no_grad():
@@ -103,10 +108,6 @@ def _image_facts(model: JointModel, encoder: ImageEncoder) -> dict[str, Any]:
 
 
 def _timm_parity(model: JointModel, encoder: ImageEncoder, prepared_size: int, out: Path) -> Parity:
-    import timm
-
-    if not timm.is_model(encoder.config.name):
-        return Parity(f"{encoder.config.name} is CrossRay's own: timm does not read it", float("nan"), 0)
     options: dict[str, Any] = dict(encoder.config.trunk_options)
     twin = timm.create_model(encoder.config.name, in_chans=encoder.config.in_channels, num_classes=0, **options)
     twin.load_state_dict(load_file(out / IMAGE_FILE), strict=False)

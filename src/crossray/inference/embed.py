@@ -6,14 +6,13 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.film_file import read_prepared
 from crossray.data.store import Store
-from crossray.data.study import View
 from crossray.errors import ConfigError, CrossRayError, DataError
 from crossray.files import explained_disk_errors, write_whole
 from crossray.inference.joint_model import JointModel, Progress
@@ -101,7 +100,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _of_store(folder: Path) -> tuple[tuple[str, ...], Iterator[NDArray[np.uint8]]]:
     store = Store.open(folder)
-    rows = [row for study in range(len(store)) for row in store.films_of(study, get_args(View))]
+    rows = range(store.film_count)
     if not rows:
         raise DataError("the store holds no film.", file=folder)
     names = tuple(store.film(row).film_id for row in rows)

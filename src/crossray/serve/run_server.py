@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +50,13 @@ def serve(config: ServeConfig) -> None:
         CheckpointError, DataError, StoreError: a run, the index or the store cannot be used.
     """
     check_host(config.host, config.token)
-    try:
-        import fastapi  # noqa: F401  # asked for here, for a clear message
-        import uvicorn
-    except ImportError as error:
+    absent = [name for name in ("fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if absent:
         raise ConfigError(
-            f"the viewer needs {error.name}.", remedy="Install it: pip install 'crossray[serve]'."
-        ) from error
+            f"the viewer needs {' and '.join(absent)}.", remedy="Install it: pip install 'crossray[serve]'."
+        )
+    import uvicorn
+
     from crossray.serve.app import Desk, build_app
     from crossray.serve.engine import LoadedRun, Neighbours
 

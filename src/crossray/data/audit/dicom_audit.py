@@ -139,7 +139,7 @@ def audit_dicom(folder: Path) -> Audit:
     unread = 0
     for number, path in enumerate(files, start=1):
         try:
-            dataset = open_dicom(path)
+            dataset = open_dicom(path, pixels=False)
             with malformed_as_study_error(path):
                 found = _attributes(dataset)
         except StudyError:

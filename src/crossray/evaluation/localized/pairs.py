@@ -18,6 +18,7 @@ from crossray.evaluation.localized.table import LocalizedRow, read_localized, re
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.row_files import finite
 from crossray.evaluation.segmentation.scores import ALL_EMPTY, MODEL
+from crossray.evaluation.tables import with_interval
 from crossray.settings import Settings
 
 
@@ -142,15 +143,9 @@ def _check_alike(one: _Number, other: _Number) -> None:
 def _line(row: PairRow) -> str:
     counts = f"{row.n}" if row.positives is None else f"{row.n} ({row.positives})"
     folds = f", {row.folds} folds" if row.folds > 1 else ""
-    numbers = [
-        "–" if value is None else f"{value:{style}} [{_bound(low, style)}, {_bound(high, style)}]"
-        for value, low, high, style in zip(row.values, row.lows, row.highs, (".3f", ".3f", "+.3f"), strict=True)
-    ]
+    triples = zip(row.values, row.lows, row.highs, strict=True)
+    numbers = [with_interval(*triple, signed=place == 2) for place, triple in enumerate(triples)]
     clear = row.lows[2] is not None and row.highs[2] is not None and row.lows[2] * row.highs[2] > 0
     empty = "–" if row.baseline is None else f"{row.baseline:.3f}"
     cells = [row.protocol, row.metric, row.target, counts + folds, row.train, empty, *numbers]
     return "| " + " | ".join(cells) + ("* |" if clear else " |")
-
-
-def _bound(value: float | None, style: str) -> str:
-    return "–" if value is None else f"{value:{style}}"

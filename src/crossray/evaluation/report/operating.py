@@ -16,6 +16,7 @@ from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Results
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.summary import FoldScores, mid_ranks
+from crossray.evaluation.tables import with_interval
 
 SHOWN = 6
 """Labels drawn at most: those that the protocol calls common, else those with the most positives."""
@@ -108,9 +109,7 @@ def _note(task: str, who: Evaluated, label: str, positives: int, results: Result
     rows = results.select(task=task, metric="AUROC", target=label, model=who.model, variant=who.variant)
     if not rows or rows[0].value is None:
         return f"n⁺ {positives}"
-    row = rows[0]
-    interval = "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"
-    return f"n⁺ {positives}, AUROC {row.value:.3f}{interval}"
+    return f"n⁺ {positives}, AUROC {with_interval(rows[0].value, rows[0].low, rows[0].high)}"
 
 
 def _thinned(points: FloatArray) -> FloatArray:

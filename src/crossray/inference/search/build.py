@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ from torch import Tensor
 
 import crossray
 from crossray.data.store import Store
-from crossray.data.study import View
 from crossray.data.text import select_text
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
@@ -37,7 +36,6 @@ from crossray.inference.search.manifest import (
 )
 from crossray.inference.search.write import Vectors, write_index
 
-VIEWS: tuple[View, ...] = get_args(View)
 EXACT_UNTIL = 2_000_000
 """Vectors up to which ``auto`` compares all of them: a tenth of a second a query at 256 numbers each."""
 
@@ -81,14 +79,11 @@ def build_index(
     _check_place(out)
     opened, model = Store.open(store), JointModel.load(run, checkpoint)
     weights = sha256_of(checkpoint_file(Path(run), checkpoint))
-    earlier = _Earlier.of(out, weights)
-    maker = _Maker(opened, model, earlier, batch_size)
+    maker = _Maker(opened, model, _Earlier.of(out, weights), batch_size)
     sides: dict[Side, Vectors] = {"films": maker.films(progress)}
     if model.method.reads_reports:
         sides["reports"] = maker.reports()
-    dimension = sides["films"].matrix.shape[1]
-    most = max(len(side.matrix) for side in sides.values())
-    chosen: Kind = ("exact" if most <= EXACT_UNTIL else "ivf") if kind == "auto" else kind
+    counts = {name: len(side.matrix) for name, side in sides.items()}
     manifest = IndexManifest(
         format_version=INDEX_FORMAT_VERSION,
         run=str(run),
@@ -98,15 +93,20 @@ def build_index(
         store=str(store),
         store_hash=opened.hash,
         prepared_size=opened.prepared_size,
-        films=len(sides["films"].matrix),
-        reports=len(sides["reports"].matrix) if "reports" in sides else 0,
-        dimension=dimension,
-        kind=chosen,
+        films=counts["films"],
+        reports=counts.get("reports", 0),
+        dimension=sides["films"].matrix.shape[1],
+        kind=_kind(kind, max(counts.values())),
         version=crossray.__version__,
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
-    manifest = write_index(out, sides, manifest)
-    return BuildSummary(manifest, {name: side.embedded for name, side in sides.items()})
+    return BuildSummary(write_index(out, sides, manifest), {name: side.embedded for name, side in sides.items()})
+
+
+def _kind(wanted: Kind | Literal["auto"], vectors: int) -> Kind:
+    if wanted != "auto":
+        return wanted
+    return "exact" if vectors <= EXACT_UNTIL else "ivf"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _Maker:
 
     def films(self, progress: Progress | None) -> Vectors:
         """All films of the store, in its order."""
-        rows = [row for study in range(len(self.store)) for row in self.store.films_of(study, VIEWS)]
+        rows = list(range(self.store.film_count))
         if not rows:
             raise DataError("the store holds no film.", file=self.store.path)
 
