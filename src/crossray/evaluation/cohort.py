@@ -21,8 +21,6 @@ from crossray.files import sha256_of_json
 _NIH_NAMES = {"Pleural Effusion": "Effusion"}
 """CheXpert's name of a class that NIH ChestX-ray14 has under another one."""
 
-_Models = Mapping[Evaluated, RunModel | FloorModel]
-
 
 @dataclass(frozen=True)
 class Part:

@@ -39,6 +39,8 @@ from crossray.evaluation.tasks import finetune_task, fold_ranks, fold_scores, pr
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings
 
+_Models = Mapping[Evaluated, RunModel | FloorModel]
+
 
 class TransferConfig(Settings):
     """What is trained and how it is tested.
