@@ -187,8 +187,8 @@ def test_check_b2_identical_regions_and_words(words: int, logit: float) -> None:
     torch.testing.assert_close(attention, torch.full((1, words, 4), 0.25))
 
 
-@pytest.mark.parametrize("tensors_of_scores", [0, 1, 2])
-def test_what_is_kept_between_forward_and_backward_is_bounded(tensors_of_scores: int) -> None:
+@pytest.mark.parametrize(("fit", "kept_tensors"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 4), (9, 4)])
+def test_what_is_kept_between_forward_and_backward_is_bounded(fit: int, kept_tensors: int) -> None:
     regions, words, mask = pairs(films=6, reports=8, regions=30, words=20)
     packed = pack_words(words.requires_grad_(), mask)
     scores = len(packed.report) * regions.shape[0] * regions.shape[1]
@@ -199,10 +199,10 @@ def test_what_is_kept_between_forward_and_backward_is_bounded(tensors_of_scores:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        kept_elements = scores * tensors_of_scores + scores // 2
+        kept_elements = scores * fit + scores // 2
         attended_cosine(regions.requires_grad_(), packed, gamma1=4, kept_elements=kept_elements)
     inputs = regions.numel() + packed.vectors.numel() + packed.report.numel()
-    assert sum(kept) == inputs + scores * tensors_of_scores
+    assert sum(kept) == inputs + scores * kept_tensors
     assert inputs < scores
 
 
@@ -214,7 +214,7 @@ def test_what_is_kept_and_what_is_made_again_give_the_same_gradients(
     regions, words, mask = pairs(regions=size, width=width)
     scores = int(mask.sum()) * regions.shape[0] * regions.shape[1]
     gradients = []
-    for kept_elements in (0, scores, 2 * scores):
+    for kept_elements in (0, scores, 2 * scores, 4 * scores):
         v, packed = regions.clone().requires_grad_(), pack_words(words.clone().requires_grad_(), mask)
         cosine = attended_cosine(v, packed, gamma1=4, chunk_elements=chunk_elements, kept_elements=kept_elements)
         gradients.append(torch.autograd.grad(cosine.square().sum(), (v, packed.vectors), retain_graph=True))

@@ -6,11 +6,11 @@ For region vectors v_r of a film and the words e_w of a report (`global_local` s
     c_w = sum_r a_wr v_r,   result = cos(c_w, e_w)
 
 Neither c nor anything of size N x P x D is needed: c . e = sum_r a_r s_r with s already there, and |c|^2 = a^T G a
-with the Gram matrix G = V V^T of the film. Between forward and backward the inputs are kept, the scores s if they are
-no more than ``kept_elements``, and also G a if both are: the backward pass makes what is missing again, at the price of
-one more product of matrices beside the three that cannot be saved, or of two. While a chunk of p words is worked on,
-about eight tensors of ``p * N * R`` numbers exist; ``p * N * R`` is at most ``chunk_elements``, or one report's words
-where those alone are more.
+with the Gram matrix G = V V^T of the film. Between forward and backward the inputs are kept, and as much of what the
+backward pass needs as fits in ``kept_elements`` numbers: first the scores s, then G a, then p and a. The rest is made
+again: G a and s at the price of a product of matrices each, beside the three that cannot be saved; p and a at that of
+ten passes over memory. While a chunk of p words is worked on, about eight tensors of ``p * N * R`` numbers exist;
+``p * N * R`` is at most ``chunk_elements``, or one report's words where those alone are more.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from torch import Tensor
 
 from crossray.alignment.segments import segment_softmax_, segment_sum
 
-CHUNK_ELEMENTS = 1 << 20
+CHUNK_ELEMENTS = 1 << 22
+"""Eight such tensors take 128 MiB. With a quarter of it, products of matrices are too small to be fast."""
 
 KEPT_ELEMENTS = 1 << 27
-"""What is kept for the backward pass, at most (half a gigabyte): the scores of 256 pairs of 49 regions and 40 words."""
+"""What is kept for the backward pass, at most (half a gigabyte): the scores of 256 pairs of 49 regions and 40 words,
+or all of 128 pairs of 49 regions and 40 words."""
 
 _SMALLEST_NORM_PRODUCT = 1e-8
 
@@ -92,29 +94,27 @@ class _AttendedCosine(torch.autograd.Function):
     ) -> Tensor:
         films = _Films(regions, len(words))
         elements = len(words) * films.elements_per_word
-        scores = words @ films.flat.T if elements <= kept_elements else None
-        halves = words.new_empty(len(words), films.count, films.size) if 2 * elements <= kept_elements else None
+        kept = _Kept.empty(words, films, tensors=kept_elements // max(elements, 1))
         cosines = words.new_empty(len(words), len(regions))
         for chunk in _chunks(lengths, films.elements_per_word, chunk_elements):
-            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, _rows(scores, chunk), None)
-            attention = _Attention(films, part, gamma1, for_backward=halves is not None)
+            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, _Kept())
+            attention = _Attention(films, part, gamma1, for_backward=kept.half_norm_grad is not None)
             cosines[chunk.words] = attention.cosine
-            if halves is not None:
-                halves[chunk.words] = attention.half_norm_grad
-        ctx.save_for_backward(regions, words, report, scores, halves)
+            kept.keep(chunk.words, attention)
+        ctx.save_for_backward(regions, words, report, *kept.tensors())
         ctx.lengths, ctx.gamma1, ctx.chunk_elements = lengths, gamma1, chunk_elements
         return cosines
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        regions, words, report, scores, halves = ctx.saved_tensors
+        regions, words, report, *tensors = ctx.saved_tensors
+        kept = _Kept(*tensors)
         films = _Films(regions, len(words))
         grad_regions = torch.zeros_like(films.flat)
         grad_words = torch.empty_like(words)
         for chunk in _chunks(ctx.lengths, films.elements_per_word, ctx.chunk_elements):
-            reports = report[chunk.words] - chunk.first
-            part = _Part(words[chunk.words], reports, chunk.count, _rows(scores, chunk), _rows(halves, chunk))
+            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, kept.of(chunk.words))
             attention = _Attention(films, part, ctx.gamma1, for_backward=True)
             grad_scores, grad_word_norm = attention.backward(grad[chunk.words])
             grad_regions.addmm_(grad_scores.T, part.words)
@@ -162,14 +162,42 @@ class _Films:
 
 
 @dataclass(frozen=True)
+class _Kept:
+    """What the backward pass need not make again, of all words or of a chunk's, each ``[p, N, R]``; None: not kept."""
+
+    scores: Tensor | None = None
+    half_norm_grad: Tensor | None = None
+    word_softmax: Tensor | None = None
+    attention: Tensor | None = None
+
+    @classmethod
+    def empty(cls, words: Tensor, films: _Films, *, tensors: int) -> _Kept:
+        """Room for as many as ``tensors`` allow; the two softmaxes, which are made together, are kept together."""
+        count = tensors if tensors < 3 else 2 if tensors == 3 else 4
+        return cls(*(words.new_empty(len(words), films.count, films.size) for _ in range(count)))
+
+    def keep(self, words: slice, made: _Attention) -> None:
+        for room, tensor in zip(
+            self.tensors(), (made.scores, made.half_norm_grad, made.word_softmax, made.attention), strict=True
+        ):
+            if room is not None and tensor is not None:
+                room[words] = tensor
+
+    def of(self, words: slice) -> _Kept:
+        return _Kept(*(None if tensor is None else tensor[words] for tensor in self.tensors()))
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        return self.scores, self.half_norm_grad, self.word_softmax, self.attention
+
+
+@dataclass(frozen=True)
 class _Part:
     """The words of one chunk ``[p, D]`` with their reports, counted from 0, and what was kept of them."""
 
     words: Tensor
     report: Tensor
     reports: int
-    scores: Tensor | None
-    half_norm_grad: Tensor | None
+    kept: _Kept
 
 
 class _Attention:
@@ -177,44 +205,49 @@ class _Attention:
 
     def __init__(self, films: _Films, part: _Part, gamma1: float, *, for_backward: bool) -> None:
         self._films, self._part, self._gamma1 = films, part, gamma1
-        shape = (len(part.words), films.count, films.size)
-        flat_scores = part.words @ films.flat.T if part.scores is None else part.scores
-        self._word_softmax = segment_softmax_(flat_scores.clone(), part.report, part.reports).view(shape)
-        self._scores = flat_scores.view(shape)
-        self._attention = (gamma1 * self._word_softmax).softmax(dim=2)
-        if for_backward:
-            half = part.half_norm_grad
-            self.half_norm_grad = films.half_norm_grad(self._attention) if half is None else half
-            self._norm = torch.einsum("pnr,pnr->pn", self._attention, self.half_norm_grad)
+        kept, shape = part.kept, (len(part.words), films.count, films.size)
+        self.scores = (part.words @ films.flat.T).view(shape) if kept.scores is None else kept.scores
+        if kept.word_softmax is None or kept.attention is None:
+            flat = self.scores.flatten(1).clone()
+            self.word_softmax = segment_softmax_(flat, part.report, part.reports).view(shape)
+            self.attention = (gamma1 * self.word_softmax).softmax(dim=2)
         else:
-            self._norm = films.norms(self._attention)
+            self.word_softmax, self.attention = kept.word_softmax, kept.attention
+        self.half_norm_grad: Tensor | None = None
+        if for_backward:
+            half = films.half_norm_grad(self.attention) if kept.half_norm_grad is None else kept.half_norm_grad
+            self.half_norm_grad = half
+            self._norm = torch.einsum("pnr,pnr->pn", self.attention, half)
+        else:
+            self._norm = films.norms(self.attention)
         self._word_square = part.words.square().sum(dim=1, keepdim=True)
         denominator = (self._norm.clamp_min(0) * self._word_square).sqrt()
         self._is_clamped = denominator < _SMALLEST_NORM_PRODUCT
         self._denominator = denominator.clamp_min(_SMALLEST_NORM_PRODUCT)
-        self.cosine = torch.einsum("pnr,pnr->pn", self._attention, self._scores) / self._denominator
+        self.cosine = torch.einsum("pnr,pnr->pn", self.attention, self.scores) / self._denominator
 
     def backward(self, grad: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the scores ``[p, N * R]`` and, per unit of the word's own vector, of the word norms ``[p]``."""
+        assert self.half_norm_grad is not None
         grad_dot = (grad / self._denominator).unsqueeze(2)
         through_norms = (-grad * self.cosine).masked_fill(self._is_clamped, 0.0)
         grad_norm = torch.where(self._is_clamped, 0.0, through_norms / (2 * self._norm))
-        self._films.add_grad_of_norms(self._attention, grad_norm)
-        grad_attention = grad_dot * self._scores
-        grad_attention += (2 * grad_norm).unsqueeze(2) * self.half_norm_grad
+        self._films.add_grad_of_norms(self.attention, grad_norm)
+        grad_attention = grad_dot * self.scores
+        grad_attention.addcmul_((2 * grad_norm).unsqueeze(2), self.half_norm_grad)
         grad_scores = self._through_softmaxes(grad_attention)
-        grad_scores += grad_dot * self._attention
+        grad_scores.addcmul_(grad_dot, self.attention)
         word_square = self._word_square.squeeze(1)
         grad_word_norm = through_norms.sum(dim=1) / word_square.masked_fill(word_square == 0, 1.0)
         return grad_scores.flatten(1), grad_word_norm
 
     def _through_softmaxes(self, grad_attention: Tensor) -> Tensor:
-        mean = torch.einsum("pnr,pnr->pn", self._attention, grad_attention).unsqueeze(2)
-        grad = (grad_attention - mean) * self._attention
-        grad *= self._gamma1 * self._word_softmax
+        """From the attention to the scores; ``grad_attention`` is written over."""
+        mean = torch.einsum("pnr,pnr->pn", self.attention, grad_attention).unsqueeze(2)
+        grad = grad_attention.sub_(mean).mul_(self.attention).mul_(self.word_softmax).mul_(self._gamma1)
         flat = grad.flatten(1)
         total = segment_sum(flat, self._part.report, self._part.reports)[self._part.report].view_as(grad)
-        return grad.sub_(total.mul_(self._word_softmax))
+        return grad.addcmul_(total, self.word_softmax, value=-1)
 
 
 @dataclass(frozen=True)
@@ -222,10 +255,6 @@ class _Chunk:
     words: slice
     first: int
     count: int
-
-
-def _rows(kept: Tensor | None, chunk: _Chunk) -> Tensor | None:
-    return None if kept is None else kept[chunk.words]
 
 
 def _chunks(lengths: Sequence[int], elements_per_word: int, chunk_elements: int) -> Iterator[_Chunk]:
