@@ -102,6 +102,8 @@ def test_a_segmentation_report_shows_films_baselines_and_no_script(data: Path) -
 def test_a_detection_report_shows_the_curve_and_the_boxes(data: Path) -> None:
     page = page_of(small_request("rsna_frozen_100", data, seeds=1, out=data / "detection"))
     assert 'aria-label="rsna_frozen_100: FROC"' in page
+    assert 'aria-label="rsna_frozen_100: precision and recall of boxes"' in page
+    assert re.search(r"Lung Opacity</th><td>(best F1 of boxes on validation</td><td>0|none: no box)", page)
     assert "mAP of this film" in page
     assert page.count("data:image/png;base64,") >= 1
 
@@ -110,6 +112,7 @@ def test_a_classification_report_has_one_curve_a_label_with_scikit_learns_area(d
     page = page_of(small_request("prior_rsna_classification", data, seeds=1, out=data / "classification"))
     assert 'aria-label="prior_rsna_classification: operating curves"' in page
     assert len(re.findall(r"\(n⁺ \d+, AUROC 0\.\d{3}|\(n⁺ \d+, AUROC 1\.000", page)) == 1
+    assert re.search(r"Youden on validation</td><td>\d\.\d{3}</td><td>[\d.]+ \[|none: validation has one", page)
     generator = np.random.default_rng(1)
     truth = generator.random(80) < 0.4
     scores = truth + generator.normal(size=80)

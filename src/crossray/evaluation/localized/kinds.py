@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.detection.average_precision import mean_average_precision
+from crossray.evaluation.detection.boxes import DetectionSet
 from crossray.evaluation.detection.froc import froc
 from crossray.evaluation.heads.boxes import BoxTargets, Detections, joined_detections
 from crossray.evaluation.heads.classification import LinearClassification
@@ -45,6 +46,10 @@ TruthT = TypeVar("TruthT")
 PredictionT = TypeVar("PredictionT")
 
 
+VALIDATION = "validation_"
+"""What names of predictions on validation films begin with, where those on test films have the rest of the name."""
+
+
 class TaskKind(Protocol[TruthT, PredictionT]):
     """What :class:`TaskRun` needs to know of a task."""
 
@@ -67,6 +72,13 @@ class TaskKind(Protocol[TruthT, PredictionT]):
 
     def predictions(self, model: LocalizedModel, part: LocalizedPart[TruthT], batch_size: int) -> Arrays:
         """What is kept of a model's predictions."""
+        ...
+
+    def validation_predictions(self, model: LocalizedModel, part: LocalizedPart[TruthT], batch_size: int) -> Arrays:
+        """What is kept of predictions on validation films, to choose thresholds by; nothing if there is none to choose.
+
+        Its names begin with :data:`VALIDATION`.
+        """
         ...
 
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
@@ -105,6 +117,10 @@ class SegmentationKind:
         shown = np.array([case.film for case in chosen_cases(film_dice(counts))], dtype=np.int64)
         return dict(vars(counts)) | {"case_films": shown, "case_masks": np.concatenate(called)[shown]}
 
+    def validation_predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
+        """None: a pixel is called at 0.5."""
+        return {}
+
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
         """Every Dice, with its baselines."""
         names = ("true_positive", "false_positive", "false_negative", "true_negative")
@@ -139,11 +155,22 @@ class DetectionKind:
         names = ("boxes", "scores", "classes", "film")
         return {name: getattr(found, name).numpy() for name in names}
 
+    def validation_predictions(self, model: LocalizedModel, part: LocalizedPart[BoxTargets], batch_size: int) -> Arrays:
+        """All of them."""
+        return _on_validation(self.predictions(model, part, batch_size))
+
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
         """mAP and FROC over all films."""
-        tensors = {name: torch.from_numpy(arrays[name]) for name in ("boxes", "scores", "classes", "film")}
-        sets = detection_sets(Detections(**tensors, films=len(rows)), self.truth(rows))
+        sets = list(self.sets(arrays, rows).values())
         return detection_measures(sets, self.protocol.targets, weights, legacy=self.protocol.preset == "legacy")
+
+    def sets(self, arrays: Arrays, rows: Rows, prefix: str = "") -> dict[str, DetectionSet]:
+        """Kept predictions and true boxes of films, by the classes that have a true box there."""
+        tensors = {name: torch.from_numpy(arrays[prefix + name]) for name in ("boxes", "scores", "classes", "film")}
+        truth = self.truth(rows)
+        present = [self.protocol.targets[label] for label in torch.unique(truth.classes).tolist()]
+        found = detection_sets(Detections(**tensors, films=len(rows)), truth)
+        return dict(zip(present, found, strict=True))
 
     def positives(self, rows: Rows) -> dict[str, int]:
         """Films with a box of each class."""
@@ -173,6 +200,10 @@ class ClassificationKind:
         """Logits ``[n, K]``."""
         return {"logits": torch.cat([outputs for outputs, _ in _batches(model, part, batch_size)]).numpy()}
 
+    def validation_predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
+        """All of them."""
+        return _on_validation(self.predictions(model, part, batch_size))
+
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
         """AUROC, average precision, F1."""
         labels = self.truth(rows).double().numpy()
@@ -190,6 +221,10 @@ def kind_of(protocol: LocalizedProtocol, films: TaskFilms) -> TaskKind[Any, Any]
     if protocol.kind == "detection":
         return DetectionKind(protocol, films)
     return ClassificationKind(protocol, films)
+
+
+def _on_validation(arrays: Arrays) -> Arrays:
+    return {VALIDATION + name: array for name, array in arrays.items()}
 
 
 def _all_rows(films: TaskFilms) -> Rows:

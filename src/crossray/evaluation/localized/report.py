@@ -8,29 +8,30 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crossray.errors import CrossRayError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.detection.froc import froc_curve
-from crossray.evaluation.heads.boxes import Detections
+from crossray.evaluation.detection.precision_recall import precision_recall_curve
 from crossray.evaluation.localized.cases import Case, chosen_cases, film_dice, film_precision
 from crossray.evaluation.localized.films import TaskFilms
-from crossray.evaluation.localized.kinds import ClassificationKind, DetectionKind, SegmentationKind
+from crossray.evaluation.localized.kinds import VALIDATION, ClassificationKind, DetectionKind, SegmentationKind
 from crossray.evaluation.localized.markdown import RowTable, table_of
+from crossray.evaluation.localized.operating_points import OperatingPoint, box_points, label_points
 from crossray.evaluation.localized.protocol import LocalizedProtocol
-from crossray.evaluation.localized.scorers import detection_sets
 from crossray.evaluation.localized.table import LocalizedResults, LocalizedRow
 from crossray.evaluation.localized.task_run import Outcome
+from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.report import REPORT_FILE, environment
-from crossray.evaluation.report.figures import epoch_curves, froc_curves, operating_curves
+from crossray.evaluation.report.figures import box_curves, epoch_curves, froc_curves, operating_curves
 from crossray.evaluation.report.operating import LabelCurves, curves_of
 from crossray.evaluation.report.outlines import film_with_boxes, film_with_masks
 from crossray.evaluation.segmentation.counts import MaskCounts
 from crossray.files import explained_disk_errors, write_whole
 
 _BOXES_SHOWN = 5
+_HISTORY = {"validation_metric", "validation_loss"}
 _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
@@ -44,19 +45,29 @@ class CasePicture:
 
 @dataclass(frozen=True)
 class TaskPage:
-    """What the report shows of a protocol besides its numbers: figures (inline SVG) and films of one run."""
+    """What the report shows of a protocol besides its numbers: points, figures (inline SVG) and films of one run."""
 
     protocol: LocalizedProtocol
     seed: int
+    points: list[OperatingPoint] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
     cases: list[CasePicture] = field(default_factory=list)
 
 
 def task_page(
-    protocol: LocalizedProtocol, kind: object, films: TaskFilms, outcome: Outcome, rows: Sequence[LocalizedRow]
+    protocol: LocalizedProtocol,
+    kind: object,
+    films: TaskFilms,
+    outcome: Outcome,
+    rows: Sequence[LocalizedRow],
+    weights: FloatArray,
+    level: float,
 ) -> TaskPage:
-    """Draw a finished protocol; curves and films are of its first run."""
-    page = TaskPage(protocol, outcome.seeds[0])
+    """Draw a finished protocol; curves, operating points and films are of its first run.
+
+    ``weights`` of the test films are ``[1 + draws, n]``, as for the rows; ``level`` is that of the intervals.
+    """
+    page = TaskPage(protocol, outcome.seeds[0], _points(kind, films, outcome.runs[0], weights, level))
     histories = [arrays["validation_metric"] for arrays in outcome.runs]
     page.figures.append(epoch_curves(histories, protocol.metric, f"{protocol.id}: validation by epoch"))
     arrays = outcome.runs[0]
@@ -93,6 +104,22 @@ def write_localized_report(results: LocalizedResults, pages: Sequence[TaskPage],
     return path
 
 
+def _points(kind: object, films: TaskFilms, arrays: Arrays, weights: FloatArray, level: float) -> list[OperatingPoint]:
+    """None of masks, nor of trainings that are older than the points: they kept nothing of validation."""
+    if not any(name.startswith(VALIDATION) for name in set(arrays) - _HISTORY):
+        return []
+    if isinstance(kind, DetectionKind):
+        validation = kind.sets(arrays, films.validation, VALIDATION)
+        return box_points(validation, kind.sets(arrays, films.test), weights, level)
+    if isinstance(kind, ClassificationKind):
+        sides = [
+            (arrays[name].astype(np.float64), kind.truth(rows).double().numpy())
+            for name, rows in ((f"{VALIDATION}logits", films.validation), ("logits", films.test))
+        ]
+        return label_points(sides[0], sides[1], kind.protocol.targets, weights, level)
+    return []
+
+
 def _label_curves(
     kind: ClassificationKind, films: TaskFilms, arrays: Arrays, rows: Sequence[LocalizedRow]
 ) -> list[LabelCurves]:
@@ -112,15 +139,14 @@ def _label_curves(
 
 
 def _add_detection(page: TaskPage, kind: DetectionKind, films: TaskFilms, arrays: Arrays) -> None:
-    names = ("boxes", "scores", "classes", "film")
-    found = Detections(**{name: torch.from_numpy(arrays[name]) for name in names}, films=len(films.test))
-    truth = kind.truth(films.test)
-    sets = detection_sets(found, truth)
-    present = [kind.protocol.targets[label] for label in torch.unique(truth.classes).tolist()]
-    curves = {name: froc_curve(each) for name, each in zip(present, sets, strict=True)}
-    page.figures.append(froc_curves(curves, f"{page.protocol.id}: FROC"))
+    truth, sets = kind.truth(films.test), kind.sets(arrays, films.test)
+    curves = {name: precision_recall_curve(found) for name, found in sets.items()}
+    chosen = {point.target: point.threshold for point in page.points if point.threshold is not None}
+    page.figures.append(box_curves(curves, chosen, f"{page.protocol.id}: precision and recall of boxes"))
+    walks = {name: froc_curve(found) for name, found in sets.items()}
+    page.figures.append(froc_curves(walks, f"{page.protocol.id}: FROC"))
     corners = np.concatenate([truth.boxes[:, :2], truth.boxes[:, :2] + truth.boxes[:, 2:]], axis=1)
-    for case in chosen_cases(film_precision(sets, len(films.test))):
+    for case in chosen_cases(film_precision(list(sets.values()), len(films.test))):
         own = np.flatnonzero(arrays["film"] == case.film)
         own = own[np.argsort(-arrays["scores"][own], kind="stable")][:_BOXES_SHOWN]
         wanted = corners[truth.film.numpy() == case.film]

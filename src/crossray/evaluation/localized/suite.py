@@ -10,7 +10,7 @@ import numpy as np
 
 from crossray.evaluation.cells import Cells
 from crossray.evaluation.heads.trunk import MapTrunk
-from crossray.evaluation.localized.films import Rows
+from crossray.evaluation.localized.films import Rows, TaskFilms
 from crossray.evaluation.localized.image_dice import balanced_films
 from crossray.evaluation.localized.kinds import SegmentationKind, TaskKind, kind_of
 from crossray.evaluation.localized.map_shelf import MapShelf, Say
@@ -137,12 +137,13 @@ class _Session:
         self.searched[protocol.id] = tuple(
             (rate, None if np.isnan(metric) else metric) for rate, metric in outcome.searched
         )
-        rows = self._rows(Planned(protocol, films), kind, outcome, opened.name)
+        weights = self._weights(films)
+        rows = self._rows(Planned(protocol, films), kind, outcome, opened.name, weights)
         self.rows += rows
         if self.request.report:
             from crossray.evaluation.localized.report import task_page
 
-            self.pages.append(task_page(protocol, kind, films, outcome, rows))
+            self.pages.append(task_page(protocol, kind, films, outcome, rows, weights, self.request.level))
 
     def write_report(self, results: LocalizedResults) -> None:
         """Write ``report.html``, if it is wanted."""
@@ -201,11 +202,14 @@ class _Session:
         ]
         return np.concatenate([np.zeros(0, dtype=np.int64), *others])
 
-    def _rows(self, task: Planned, kind: TaskKind[object, object], outcome: Outcome, model: str) -> list[LocalizedRow]:
+    def _weights(self, films: TaskFilms) -> FloatArray:
+        patients, fold = films.patients(films.test), films.split.folds[0]
+        return estimate_and_draws(patients, self.request.draws, self.request.bootstrap_seed, fold.name)
+
+    def _rows(
+        self, task: Planned, kind: TaskKind[object, object], outcome: Outcome, model: str, weights: FloatArray
+    ) -> list[LocalizedRow]:
         request, protocol, films = self.request, task.protocol, task.films
-        fold = films.split.folds[0]
-        patients = films.patients(films.test)
-        weights = estimate_and_draws(patients, request.draws, request.bootstrap_seed, fold.name)
         measures = [kind.measures(arrays, films.test, weights) for arrays in outcome.runs]
         positives = kind.positives(films.test)
         batch_size = protocol.config(outcome.learning_rate, 0, len(films.train)).batch_size

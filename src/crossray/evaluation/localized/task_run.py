@@ -122,8 +122,7 @@ class TaskRun(Generic[TruthT, PredictionT]):
                 f"{self.protocol.id}: {stage}, learning rate {run.rate:g}, seed {run.seed}: best epoch {best.epoch} of "
                 f"{len(trained.history)}, validation {best.validation_metric:.4f}"
             )
-            arrays = self.kind.predictions(trained.model, self._parts[2], self._batch_size) if tested else {}
-            return arrays | {
+            return (self._predictions(trained) if tested else {}) | {
                 "best_metric": np.array(best.validation_metric),
                 "validation_metric": np.array([epoch.validation_metric for epoch in trained.history]),
                 "validation_loss": np.array([epoch.validation_loss for epoch in trained.history]),
@@ -131,6 +130,12 @@ class TaskRun(Generic[TruthT, PredictionT]):
 
         name = f"{self.protocol.id}/{stage}-{run.rate:g}-{run.seed}"
         return self.cells.get(name, self._made_from | {"rate": run.rate, "seed": run.seed, "tested": tested}, make)
+
+    def _predictions(self, trained: Trained) -> Arrays:
+        _, validation, test = self._parts
+        return self.kind.predictions(trained.model, test, self._batch_size) | self.kind.validation_predictions(
+            trained.model, validation, self._batch_size
+        )
 
     def _trainer(self, runs: Sequence[Run]) -> Callable[[Run], Trained]:
         def make_trainer() -> Callable[[Run], Trained]:

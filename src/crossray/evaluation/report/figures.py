@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crossray.evaluation.detection.froc import FrocCurve
+from crossray.evaluation.detection.precision_recall import PrecisionRecallCurve
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.report.operating import LabelCurves
 from crossray.evaluation.results import Row
@@ -149,6 +150,23 @@ def operating_curves(curves: Sequence[LabelCurves], title: str) -> str:
         if with_reliability:
             _square_of_probabilities(axes[2], curves)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", fontsize=8)
+        return _svg(figure, title)
+
+
+def box_curves(curves: Mapping[str, PrecisionRecallCurve], chosen: Mapping[str, float], title: str) -> str:
+    """Precision by recall of boxes, one line a class; a dot at the confidence that was chosen on validation."""
+    with _figure(5.4, 3.0 + 0.12 * len(curves)) as figure:
+        axes = figure.add_subplot()
+        for number, (name, curve) in enumerate(curves.items()):
+            colour, style = _SERIES[number % 4], "-" if number < len(_SERIES) else "--"
+            axes.plot(curve.recall, curve.precision, style, color=colour, linewidth=1.4, label=name)
+            called = int((curve.confidence >= chosen.get(name, float("inf"))).sum())
+            if called:
+                axes.plot(curve.recall[called - 1], curve.precision[called - 1], "o", color=colour, markersize=5)
+        axes.set(
+            title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02)
+        )
+        axes.legend(loc="best", fontsize=8)
         return _svg(figure, title)
 
 
