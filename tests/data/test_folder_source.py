@@ -13,7 +13,8 @@ from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.folder import FolderConfig, FolderSource
 from crossray.data.store import Store
 from crossray.data.study import Box, Study
-from crossray.errors import DataError, StudyError
+from crossray.errors import ConfigError, DataError, StudyError
+from crossray.settings import build_settings
 from tests.data.dicom_writing import radiograph, write
 
 ROW = {"study_id": "a", "patient_id": "p", "film": "1.png", "view": "frontal", "report": "FINDINGS: Clear lungs."}
@@ -200,6 +201,52 @@ def test_a_missing_column_is_named_with_the_nearest(tmp_path: Path, header: str,
     (tmp_path / "manifest.csv").write_text(header + "\n")
     with pytest.raises(DataError, match=message):
         FolderSource(tmp_path)
+
+
+def write_own_table(folder: Path) -> Path:
+    """A table and a table of boxes with a hospital's own names; films in a folder of their own."""
+    films = folder / "images"
+    films.mkdir()
+    write_films(films)
+    (folder / "boxes.csv").write_text("image,label,x_min,y_min,x_max,y_max\n1.png,Edema,1,2,10,20\n")
+    table = folder / "reports.csv"
+    table.write_text("image,mrn,view,notes,edema\n1.png,p,AP Supine,Diffuse opacities.,1\n2.png,p,L,Same.,0\n")
+    return table
+
+
+OWN_NAMES = FolderConfig(
+    columns={"study_id": "image", "film": "image", "patient_id": "mrn", "report": "notes", "label:Edema": "edema"},
+    films=Path("images"),
+)
+
+
+def test_a_table_may_keep_its_own_names_and_its_films_a_folder(tmp_path: Path) -> None:
+    first, second = FolderSource(write_own_table(tmp_path), OWN_NAMES).studies()
+    assert isinstance(first, Study)
+    assert isinstance(second, Study)
+    assert (first.study_id, first.patient_id, first.report.text) == ("1.png", "p", "Diffuse opacities.")
+    assert (first.labels, second.labels) == ({"Edema": 1.0}, {"Edema": 0.0})
+    assert (first.films[0].film_id, first.films[0].view, second.films[0].view) == ("1.png", "frontal", "lateral")
+    assert first.films[0].boxes == (Box("Edema", 1, 2, 10, 20),)
+    assert first.films[0].pixels.read().shape == (30, 24)
+
+
+def test_other_columns_are_another_source(tmp_path: Path) -> None:
+    table = write_own_table(tmp_path)
+    swapped = OWN_NAMES.model_copy(update={"columns": OWN_NAMES.columns | {"report": "view"}})
+    prints = [FolderSource(table, config).fingerprint() for config in (OWN_NAMES, swapped, OWN_NAMES)]
+    assert prints[0] != prints[1]
+    assert prints[0] == prints[2]
+
+
+def test_a_wrong_renaming_names_the_nearest_column(tmp_path: Path) -> None:
+    table = write_own_table(tmp_path)
+    with pytest.raises(DataError, match=r"the column 'note' is missing.*Did you mean 'notes'"):
+        FolderSource(table, FolderConfig(columns={"report": "note"}))
+    with pytest.raises(DataError, match=r"column 'study_id' is missing.*--set columns\.report=NAME"):
+        FolderSource(table)
+    with pytest.raises(ConfigError, match="no column 'reprt': did you mean 'report'"):
+        build_settings(FolderConfig, {"columns": {"reprt": "notes"}})
 
 
 def test_a_folder_without_manifest_says_how_to_make_one(tmp_path: Path) -> None:

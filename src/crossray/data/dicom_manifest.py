@@ -246,6 +246,6 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def _unknown_keyword(key: str) -> ConfigError:
-    close = difflib.get_close_matches(key, keyword_dict, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(key, keyword_dict, n=1, cutoff=0.7)
     remedy = f"Did you mean {close[0]}?" if close else "Give a keyword such as AccessionNumber or StudyInstanceUID."
     return ConfigError(f"--key {key} is no DICOM keyword.", remedy=remedy)

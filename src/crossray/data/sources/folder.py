@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+
+from pydantic import Field, field_validator
 
 from crossray.data.reports import decode_report, parse_report, parse_sections
 from crossray.data.sources.base import Rejected, Remark
@@ -24,15 +27,38 @@ SECTION_COLUMNS: tuple[SectionName, ...] = ("indication", "technique", "comparis
 #: A manifest has at least one of these.
 TEXT_COLUMNS = ("report", "report_file", "findings", "impression")
 LABEL_PREFIX = "label:"
+COLUMNS = tuple(
+    dict.fromkeys((*REQUIRED_COLUMNS, *TEXT_COLUMNS, *SECTION_COLUMNS, "original_height", "original_width"))
+)
+"""Every column but those of labels and masks."""
 
 _MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
 _LABEL_VALUES = {"": "nan", "nan": "nan", "-1": "nan", "-1.0": "nan"}  # -1 is CheXpert's "uncertain"
 
 
 class FolderConfig(Settings):
-    """Options of the source. ``boxes``: a CSV of boxes; ``boxes.csv`` beside the manifest is taken by itself."""
+    """Options of the source.
+
+    Attributes:
+        boxes: a CSV of boxes; ``boxes.csv`` beside the manifest is taken by itself.
+        columns: for a table with names of its own: manifest column → the table's column that holds it. One column may
+            be two (each film a study: ``film`` and ``study_id``).
+        films: folder that the films' paths are relative to, itself relative to the manifest's.
+    """
 
     boxes: Path | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    films: Path = Path()
+
+    @field_validator("columns")
+    @classmethod
+    def _are_manifest_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in COLUMNS and not name.startswith((LABEL_PREFIX, MASK_PREFIX)):
+                close = difflib.get_close_matches(name, COLUMNS, n=1)
+                near = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(COLUMNS)}."
+                raise ValueError(f"the manifest has no column '{name}': {near}")
+        return columns
 
 
 class FolderSource:
@@ -50,12 +76,13 @@ class FolderSource:
     def __init__(self, root: Path, config: FolderConfig | None = None) -> None:
         self.manifest = _find_manifest(root)
         self.home = self.manifest.parent
-        self._table = read_table(self.manifest, REQUIRED_COLUMNS)
+        self._config = config or FolderConfig()
+        self.films = self.home / self._config.films
+        self._table = self._read_manifest()
         if not set(TEXT_COLUMNS) & set(self._table.columns):
             self._table.require(TEXT_COLUMNS[:1])
-        boxes = config.boxes if config is not None and config.boxes is not None else None
         beside = self.home / "boxes.csv"
-        self._boxes_path = boxes or (beside if beside.is_file() else None)
+        self._boxes_path = self._config.boxes or (beside if beside.is_file() else None)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -65,13 +92,17 @@ class FolderSource:
     def fingerprint(self) -> str:
         """Changes with the manifest, the boxes, a report file or a film."""
         tables = [self.manifest, *([self._boxes_path] if self._boxes_path else [])]
-        named = {row[column] for row in self._table.rows for column in ("film", "report_file", *self._masks)}
-        return fingerprint_of(tables, (self.home / name for name in named if name), self.home)
+        homes = {"film": self.films, **dict.fromkeys(("report_file", *self._masks), self.home)}
+        named = {home / row[column] for row in self._table.rows for column, home in homes.items() if row[column]}
+        # An ordinary manifest keeps the fingerprint that it always had.
+        options = FolderConfig(columns=self._config.columns) if self._config.columns else None
+        return fingerprint_of(tables, named, self.home, options)
 
     def studies(self) -> Iterator[Study | Rejected | Remark]:
         """Every study, in the order of first appearance; rows of one study need not stand together."""
-        boxes = BoxTable.read(self._boxes_path) if self._boxes_path else None
-        reader = FilmReader(self._table, self.home, boxes)
+        film_column = self._config.columns.get("film", "film")
+        boxes = BoxTable.read(self._boxes_path, film_column) if self._boxes_path else None
+        reader = FilmReader(self._table, self.home, self.films, boxes)
         for study_id, rows in _by_study(self._table).items():
             if not study_id:
                 for row in rows:
@@ -80,6 +111,17 @@ class FolderSource:
             yield from self._study(study_id, rows, reader)
         if boxes is not None:
             yield from boxes.of_unknown_films()
+
+    def _read_manifest(self) -> Table:
+        table = read_table(self.manifest)
+        try:
+            table = table.with_columns(self._config.columns)
+            table.require(REQUIRED_COLUMNS)
+        except DataError as error:
+            renaming = "Or let the table keep its names: --set columns.report=NAME says which column holds the report."
+            remedy = " ".join(part for part in (error.remedy, renaming) if part)
+            raise DataError(error.problem, file=error.file, remedy=remedy) from error
+        return table
 
     @cached_property
     def _masks(self) -> list[str]:

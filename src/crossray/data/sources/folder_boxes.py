@@ -29,14 +29,18 @@ class BoxTable:
         self._asked: set[str] = set()
 
     @classmethod
-    def read(cls, path: Path) -> BoxTable:
-        """Read the table.
+    def read(cls, path: Path, film_column: str = "film") -> BoxTable:
+        """Read the table; it may call its films as the manifest does, ``film_column``, or ``film``.
 
         Raises:
             DataError: it is missing or lacks a column.
         """
+        table = read_table(path)
+        if film_column in table.columns:
+            table = table.with_columns({"film": film_column})
+        table.require(COLUMNS)
         rows: dict[str, list[Row]] = {}
-        for row in read_table(path, COLUMNS).rows:
+        for row in table.rows:
             rows.setdefault(row["film"], []).append(row)
         return cls(path, rows)
 

@@ -19,6 +19,8 @@ from crossray.errors import StudyError
 
 MASK_PREFIX = "mask:"
 
+_SHORT_VIEWS: dict[str, View] = {"unknown": "unknown", "l": "lateral"}  # "L" of a view is no word of a description
+
 
 class FilmRowError(StudyError):
     """A row of a manifest that gives no film."""
@@ -78,10 +80,11 @@ def header_view(path: Path) -> View:
 
 
 class FilmReader:
-    """Makes films of rows; remembers which it has seen."""
+    """Makes films of rows; remembers which it has seen. Films lie below ``films``, masks below ``home``."""
 
-    def __init__(self, table: Table, home: Path, boxes: BoxTable | None) -> None:
+    def __init__(self, table: Table, home: Path, films: Path, boxes: BoxTable | None) -> None:
         self._home = home
+        self._films = films
         self._boxes = boxes
         self._masks = [name for name in table.columns if name.startswith(MASK_PREFIX)]
         self._rows_of: dict[Path, int] = {}
@@ -95,7 +98,7 @@ class FilmReader:
         written = row["film"]
         if not written:
             raise FilmRowError("the column 'film' is empty.")
-        path = self._home / written
+        path = self._films / written
         if not path.is_file():
             raise MissingFileError(f"the file {path} is not there.")
         first = self._rows_of.setdefault(path, row.number)
@@ -111,8 +114,8 @@ class FilmReader:
 
 
 def _view(written: str) -> View:
-    if written.lower() == "unknown":
-        return "unknown"
+    if written.lower() in _SHORT_VIEWS:
+        return _SHORT_VIEWS[written.lower()]
     view = view_in_words(written)
     if view is None:
         raise FilmRowError(f"view '{written}' is not frontal (PA, AP), lateral or unknown.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossray.data.reports import decode_report
@@ -49,6 +49,18 @@ class Table:
                 near = f"Did you mean '{close[0]}' to be it? Rename it to '{column}'." if close else None
                 known = f"The columns are: {', '.join(self.columns) or 'none'}."
                 raise DataError(f"the column '{column}' is missing. {known}", file=self.path, remedy=near)
+
+    def with_columns(self, columns: Mapping[str, str]) -> Table:
+        """The table with further columns: each new name, and which column of the file it is.
+
+        Raises:
+            DataError: the file has no such column; the nearest one is named.
+        """
+        self.require(tuple(columns.values()))
+        rows = tuple(
+            replace(row, cells=row.cells | {name: row[column] for name, column in columns.items()}) for row in self.rows
+        )
+        return replace(self, columns=tuple(dict.fromkeys((*self.columns, *columns))), rows=rows)
 
 
 def read_table(path: Path, required: Sequence[str] = ()) -> Table:
