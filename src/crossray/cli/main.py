@@ -11,6 +11,7 @@ import typer
 import crossray
 from crossray.cli.compare import compare
 from crossray.cli.data_audit import audit
+from crossray.cli.data_class_list import class_list
 from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
@@ -82,6 +83,7 @@ data_app.command("describe")(describe)
 data_app.command("verify")(verify)
 data_app.command("audit")(audit)
 data_app.command("split")(split)
+data_app.command("class-list")(class_list)
 data_app.command("twin")(twin)
 
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from crossray.data.class_list import ClassListConfig
 from crossray.errors import DataError
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.retrieval import IntArray, Ties, rank_counts
@@ -20,6 +22,20 @@ from crossray.evaluation.retrieval import IntArray, Ties, rank_counts
 PLACES = (1, 2, 5, 10, 100)
 
 _TILE_ELEMENTS = 4_000_000
+
+
+class ClassRetrievalConfig(ClassListConfig):
+    """Which studies are asked and ranked, and how far down the ranking is looked.
+
+    Attributes:
+        places: the K of P@K and Hit@K; those that are more than the studies of a class are left out, for P@K could
+            not reach 1 there.
+        file: a list of ``crossray data class-list``, or any split list of studies of one class alone; without one they
+            are drawn from the fold's test side.
+    """
+
+    places: tuple[int, ...] = Field(default=PLACES, min_length=1)
+    file: str | None = None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,18 @@ class Part:
     def __len__(self) -> int:
         return len(self.study_ids)
 
+    def rows(self, rows: NDArray[np.int64]) -> Part:
+        """The studies of some rows ``[m]``; their text groups keep their numbers."""
+        return Part(
+            study_ids=tuple(self.study_ids[row] for row in rows),
+            patient_ids=tuple(self.patient_ids[row] for row in rows),
+            studies=self.studies[rows],
+            films=self.films[rows],
+            texts=tuple(self.texts[row] for row in rows),
+            text_groups=self.text_groups[rows],
+            labels=self.labels[rows],
+        )
+
     @property
     def film_part(self) -> FilmPart:
         """Films and labels, as fine-tuning takes them."""

@@ -17,11 +17,13 @@ import numpy as np
 
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
+from crossray.evaluation.cohort import Part
 from crossray.evaluation.fold import FoldEvaluation
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.retrieval import fuse, zscore_over
+from crossray.evaluation.retrieval import IntArray, zscore_over
+from crossray.evaluation.retrieval_task import Gallery, galleries_of
 from crossray.evaluation.rows import Evaluated
-from crossray.evaluation.tasks import classification_arrays, ranked, zero_shot_task
+from crossray.evaluation.tasks import classification_arrays, zero_shot_task
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,19 @@ class EnsembleFold(FoldEvaluation):
             return "an ensemble does not say where a phrase points"
         return next((why for member in self.members if (why := member.obstacle(task))), "")
 
-    def retrieval_scores(self) -> dict[str, Arrays]:
-        """Ranks by the mean of the members' scores."""
-        test = self.cohort.test
-        texts, films = np.zeros((2, len(test), len(test)))
-        for member in self.members:
-            to_texts, to_films = fuse(*member.model.similarity(test, test.texts, purpose="retrieval"))
-            texts += zscore_over(to_texts, axis=1)
-            films += zscore_over(to_films, axis=0)
-        return {"fused": ranked(texts / len(self.members), films / len(self.members), test)}
+    def galleries(self, part: Part) -> dict[str, Gallery]:
+        """The mean of the members' scores, each standardised among the candidates."""
+        fused = [galleries_of(member.model, part)["fused"] for member in self.members]
+
+        def mean(rows: IntArray) -> tuple[FloatArray, FloatArray]:
+            texts, films = np.zeros((2, len(rows), len(rows)))
+            for gallery in fused:
+                to_texts, to_films = gallery(rows)
+                texts += zscore_over(to_texts, axis=1)
+                films += zscore_over(to_films, axis=0)
+            return texts / len(fused), films / len(fused)
+
+        return {"fused": mean}
 
     def zero_shot_scores(self) -> dict[str, Arrays]:
         """Means of the members' scores; where a scorer asks for local scores, a member without has its headline's."""

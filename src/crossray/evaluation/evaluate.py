@@ -9,7 +9,7 @@ from typing import Any
 
 from crossray.errors import ConfigError
 from crossray.evaluation.finetune import Progress
-from crossray.evaluation.protocol import TASKS, EvaluationConfig
+from crossray.evaluation.protocol import DEFAULT_TASKS, TASKS, EvaluationConfig
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
@@ -34,7 +34,7 @@ class EvaluationRequest:
 
     runs: tuple[Path, ...]
     out: Path
-    tasks: str = ",".join(TASKS)
+    tasks: str = ",".join(DEFAULT_TASKS)
     settings: tuple[str, ...] = ()
     store: Path | None = None
     split: str | None = None

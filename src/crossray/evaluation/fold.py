@@ -1,30 +1,31 @@
-"""One fold of an evaluation: which cells it needs, and what each of them depends on."""
+"""One fold of an evaluation: the cells of each task."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crossray.data.augment import evaluation_window
-from crossray.data.splits import SplitList
-from crossray.data.store import Store
-from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
-from crossray.evaluation.cohort import Cohort, build_cohort
-from crossray.evaluation.finetune import FinetuneConfig, Progress
+from crossray.errors import DataError
+from crossray.evaluation.cells import Arrays, flatten, unflatten
+from crossray.evaluation.class_retrieval_task import ListedStudies, class_retrieval_task, listed_studies
+from crossray.evaluation.cohort import Part
+from crossray.evaluation.finetune import FinetuneConfig
+from crossray.evaluation.fold_cells import FoldCells
 from crossray.evaluation.grounding_floors import GroundingFloors
 from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
-from crossray.evaluation.models import FloorModel, RunModel, floor_encoder
+from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.phrases import KnownPhrases, known_phrases
 from crossray.evaluation.prompts import CLASS_PROMPT, load_prompts
-from crossray.evaluation.protocol import TEXT_TASKS, EvaluationConfig, Protocol
+from crossray.evaluation.protocol import TEXT_TASKS
+from crossray.evaluation.retrieval_task import Gallery, galleries_of, ranked, ridge_gallery
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run
-from crossray.evaluation.tasks import finetune_task, probe_task, retrieval_task, ridge_task, zero_shot_task
+from crossray.evaluation.tasks import finetune_task, probe_task, zero_shot_task
 from crossray.methods.base import GroundsPhrases
 
 IMAGENET = Evaluated("ImageNet", kind="floor")
@@ -41,67 +42,15 @@ def trunk_floor(run: Run) -> Evaluated:
     return UNTRAINED if run.model.image_encoder.pretrained == "none" else IMAGENET
 
 
-#: Raised when what a task computes changes: cells made before are then made again.
-CELL_VERSION = 2
-
-
 @dataclass(frozen=True)
-class FoldEvaluation:
+class FoldEvaluation(FoldCells):
     """A run on the test side of its fold; every method returns what was evaluated → its cell."""
-
-    run: Run
-    store: Store
-    split: SplitList
-    protocol: Protocol
-    config: EvaluationConfig
-    cells: Cells
-    say: Progress
-
-    @property
-    def pretrained(self) -> Evaluated:
-        """What the run's lines in the tables are called."""
-        return Evaluated(f"pretrained ({self.run.method})")
-
-    @property
-    def trained(self) -> str:
-        """What was trained, for the record of results."""
-        return f"{self.run.path.name}, weights {self.run.weights_hash[:16]}"
-
-    @property
-    def weights(self) -> str:
-        """Hash of everything that was learned."""
-        return self.run.weights_hash
-
-    @property
-    def method_settings(self) -> object:
-        """What decides how films and texts are scored, beside the weights."""
-        return self.run.model.method.model_dump(mode="json")
-
-    @cached_property
-    def cohort(self) -> Cohort:
-        """The fold's studies."""
-        fold, protocol = self.split.fold(self.run.fold), self.protocol
-        return build_cohort(self.store, fold, protocol.labels, protocol.views, self.run.model.text)
-
-    @cached_property
-    def model(self) -> RunModel:
-        """The run's model, not loaded before a cell needs it."""
-        return RunModel(self.run, self.store, self.config.batch_size)
-
-    @cached_property
-    def floor(self) -> FloorModel:
-        """The floor's trunk."""
-        return FloorModel(self.run.model.image_encoder, self.run.model.image, self.store, self.config.batch_size)
-
-    @property
-    def has_floors(self) -> bool:
-        """Whether floors were asked for."""
-        return "floors" in self.config.tasks
 
     def evaluate(self) -> dict[str, dict[Evaluated, Arrays]]:
         """The cells of every task that was asked for and can be done."""
         methods: dict[str, Callable[[], dict[Evaluated, Arrays]]] = {
             "retrieval": self.retrieval,
+            "class_retrieval": self.class_retrieval,
             "zero_shot": self.zero_shot,
             "grounding": self.grounding,
             "probe": self.probe,
@@ -124,6 +73,11 @@ class FoldEvaluation:
             return f"{self.run.method} does not say where a phrase points"
         if task == "grounding" and not len(self.test_phrases):
             return "no phrase of the test side has a known place on its film"
+        if task == "class_retrieval" and self.protocol.class_retrieval.file is None:
+            try:
+                _ = self.listed
+            except DataError as error:
+                return str(error)
         return ""
 
     @cached_property
@@ -133,19 +87,66 @@ class FoldEvaluation:
 
     def retrieval(self) -> dict[Evaluated, Arrays]:
         """Ranks by the fused score, by its two parts where there are two, and by the ridge."""
-        named = unflatten(self._of_scores("retrieval", {}, lambda: flatten(self.retrieval_scores())))
-        found = {self.pretrained: named.pop("fused")}
-        found |= {Evaluated(self.pretrained.model, f"{name} score", "variant"): cell for name, cell in named.items()}
+        test = self.cohort.test
+        sizes = [size for size in self.protocol.pools if size <= len(test)]
+        depends: dict[str, Any] = {"pools": sizes} if sizes else {}
+        cell = self._of_scores(
+            "retrieval", depends, lambda: _of_each(self.galleries(test), lambda g: ranked(g, test, sizes))
+        )
+        found = self._named(cell)
         if self.has_floors:
             config = self.config.ridge
+
+            def rank() -> Arrays:
+                gallery, chosen = ridge_gallery(self._floor_features(), self.cohort, config)
+                return {**ranked(gallery, test, sizes), **chosen}
+
+            found[RIDGE] = self._of_floor("ridge", {**config.model_dump(mode="json"), **depends}, rank)
+        return found
+
+    def class_retrieval(self) -> dict[Evaluated, Arrays]:
+        """How many of the first K have the query's class, by the same scores as :meth:`retrieval`."""
+        listed, config, ties = self.listed, self.protocol.class_retrieval, self.protocol.ties
+
+        def judge(gallery: Gallery) -> Arrays:
+            return class_retrieval_task(gallery, listed, config, ties)
+
+        depends = {
+            "list": config.model_dump(mode="json", exclude={"file"}),
+            "studies": listed.part.study_ids,
+            "ties": ties,
+        }
+        cell = self._of_scores("class-retrieval", depends, lambda: _of_each(self.galleries(listed.part), judge))
+        found = self._named(cell)
+        if self.has_floors:
+            ridge = self.config.ridge
+
+            def judge_ridge() -> Arrays:
+                features = self._floor_features()
+                features[2] = features[2][listed.rows]
+                return judge(ridge_gallery(features, replace(self.cohort, test=listed.part), ridge)[0])
+
             found[RIDGE] = self._of_floor(
-                "ridge", config.model_dump(mode="json"), lambda: ridge_task(self._floor_features(), self.cohort, config)
+                "ridge-classes", {**depends, "ridge": ridge.model_dump(mode="json")}, judge_ridge
             )
         return found
 
-    def retrieval_scores(self) -> dict[str, Arrays]:
-        """Cells of the test side by the score that counts, ``fused``, and by its parts where it has any."""
-        return retrieval_task(self.model, self.cohort)
+    def galleries(self, part: Part) -> dict[str, Gallery]:
+        """How films and reports of a part score, by the score that counts, ``fused``, and by its parts."""
+        return galleries_of(self.model, part)
+
+    @cached_property
+    def listed(self) -> ListedStudies:
+        """The test studies of one class alone: those of the list that was given, or drawn by the protocol."""
+        return listed_studies(self.store, self.split, self.cohort, self.protocol.class_retrieval, self.protocol.views)
+
+    def _named(self, cell: Arrays) -> dict[Evaluated, Arrays]:
+        """A cell of the fused score and its parts, as lines of the table."""
+        named = unflatten(cell)
+        found = {self.pretrained: named.pop("fused")}
+        return found | {
+            Evaluated(self.pretrained.model, f"{name} score", "variant"): own for name, own in named.items()
+        }
 
     def zero_shot(self) -> dict[Evaluated, Arrays]:
         """Scores by the configured scorer and by its variants."""
@@ -244,53 +245,9 @@ class FoldEvaluation:
 
         return self._cell("pretrained-abilities", {"weights": self.run.weights_hash}, look)
 
-    def _run_features(self) -> list[NDArray[np.float32]]:
-        return [self.model.features(part.films) for part in self._parts]
 
-    def _floor_features(self) -> list[NDArray[np.float32]]:
-        """The floor's features of the three parts; kept as a cell of all films, for they are the same in every fold."""
-        films = np.unique(np.concatenate([part.films for part in self._parts]))
-        depends = {"films": films.tolist(), **self._floor_dependence(), "store": self.store.hash}
-        cell = self.cells.get("imagenet-features", depends, lambda: {"features": self.floor.features(films)})
-        return [cell["features"][np.searchsorted(films, part.films)] for part in self._parts]
-
-    @property
-    def _parts(self) -> tuple[Any, Any, Any]:
-        return self.cohort.train, self.cohort.validation, self.cohort.test
-
-    def _of_run(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        made_from = {"weights": self.weights, **self._data_dependence(), "task": depends}
-        return self._cell(f"pretrained-{task}", made_from, make)
-
-    def _of_scores(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        """A cell of what films and texts score: a method has settings for that which leave its weights as they are."""
-        return self._of_run(task, {**depends, "method": self.method_settings}, make)
-
-    def _of_floor(self, task: str, depends: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        made_from = {**self._floor_dependence(), **self._data_dependence(), "task": depends}
-        return self._cell(f"floor-{task}", made_from, make)
-
-    def _cell(self, name: str, made_from: dict[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        def make_and_say() -> Arrays:
-            self.say(f"fold {self.run.fold}: {name}")
-            return make()
-
-        return self.cells.get(f"fold{self.run.fold}/{name}", {"version": CELL_VERSION, **made_from}, make_and_say)
-
-    def _data_dependence(self) -> dict[str, Any]:
-        return {
-            "store": self.store.hash,
-            "split": self.split.hash,
-            "fold": self.run.fold,
-            "image": self.run.model.image.model_dump(mode="json"),
-            "text": self.run.model.text.model_dump(mode="json"),
-            "labels": list(self.protocol.labels),
-            "views": list(self.protocol.views),
-        }
-
-    def _floor_dependence(self) -> dict[str, Any]:
-        encoder = floor_encoder(self.run.model.image_encoder).model_dump(mode="json")
-        return {"encoder": encoder, "image": self.run.model.image.model_dump(mode="json")}
+def _of_each(galleries: dict[str, Gallery], judge: Callable[[Gallery], Arrays]) -> Arrays:
+    return flatten({name: judge(gallery) for name, gallery in galleries.items()})
 
 
 def _recipe_of(config: FinetuneConfig) -> dict[str, Any]:

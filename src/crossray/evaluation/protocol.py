@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import as_file, files
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from crossray.data.study import View
 from crossray.errors import ConfigError
+from crossray.evaluation.class_retrieval import ClassRetrievalConfig
 from crossray.evaluation.finetune import FinetuneConfig
 from crossray.evaluation.floors import RidgeConfig
 from crossray.evaluation.grounding import GroundingConfig
@@ -20,9 +21,11 @@ from crossray.evaluation.retrieval import Ties
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings, build_settings, read_yaml
 
-Task = Literal["retrieval", "zero_shot", "grounding", "probe", "finetune", "floors"]
+Task = Literal["retrieval", "class_retrieval", "zero_shot", "grounding", "probe", "finetune", "floors"]
 TASKS: tuple[Task, ...] = get_args(Task)
-TEXT_TASKS: tuple[Task, ...] = ("retrieval", "zero_shot", "grounding")
+DEFAULT_TASKS: tuple[Task, ...] = ("retrieval", "zero_shot", "grounding", "probe", "finetune", "floors")
+"""What is done unless tasks are named."""
+TEXT_TASKS: tuple[Task, ...] = ("retrieval", "class_retrieval", "zero_shot", "grounding")
 """Tasks that only a method that reads reports can do."""
 
 
@@ -35,6 +38,9 @@ class Protocol(Settings):
         common_labels: those of them that are frequent enough to be averaged by themselves.
         views: the first film of these views stands for a study.
         recall_at: K of R@K.
+        pools: sizes of pools; besides the whole test side, retrieval is also ranked inside consecutive pools of as many
+            pairs (JoImTeRNet's "1k"), where there are enough. What is left over is in none.
+        class_retrieval: which studies of one class alone are asked and ranked by class.
         ties: rule for candidates with equal scores, and for a map's equal maxima.
         grounding: which phrases are looked for, what the model is given of them, and how maps are scored.
         draws, level, seed: of the bootstrap, by patient inside each fold.
@@ -46,6 +52,8 @@ class Protocol(Settings):
     common_labels: tuple[str, ...] = ()
     views: tuple[View, ...] = ("frontal",)
     recall_at: tuple[int, ...] = (1, 5, 10)
+    pools: tuple[Annotated[int, Field(ge=2)], ...] = (1000,)
+    class_retrieval: ClassRetrievalConfig = ClassRetrievalConfig()
     ties: Ties = "expected"
     grounding: GroundingConfig = GroundingConfig()
     draws: int = Field(default=1000, ge=1)
@@ -57,7 +65,7 @@ class Protocol(Settings):
 class EvaluationConfig(Settings):
     """Settings of the tasks; the same for our models and for their floors."""
 
-    tasks: tuple[Task, ...] = TASKS
+    tasks: tuple[Task, ...] = DEFAULT_TASKS
     zero_shot: ZeroShotConfig = ZeroShotConfig()
     probe: ProbeConfig = ProbeConfig()
     finetune: FinetuneConfig = FinetuneConfig()

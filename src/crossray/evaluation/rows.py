@@ -78,42 +78,66 @@ def classification_rows(
     return rows
 
 
+def in_pools(field: str, size: int) -> str:
+    """Key of a direction's ranks inside pools of so many pairs."""
+    return f"{field}@{size}"
+
+
 def retrieval_rows(
     predictions: Mapping[Evaluated, Mapping[str, Sequence[FoldRanks]]],
     differences: Sequence[tuple[Evaluated, Evaluated]],
     protocol: Protocol,
 ) -> list[Row]:
-    """R@K and median rank for each direction; predictions map a field of ``RetrievalRanks`` to folds."""
+    """R@K and median rank for each direction; predictions map a field of ``RetrievalRanks``, or one in pools, to folds.
+
+    Inside pools only the own pair is a hit.
+    """
+    titles = DIRECTIONS | {
+        in_pools(field, size): f"{DIRECTIONS[field]}, in pools of {size:,}"
+        for size in protocol.pools
+        for field in ("image_to_text", "text_to_image")
+    }
+    there = next(iter(predictions.values()))
     rows: list[Row] = []
-    for field, direction in DIRECTIONS.items():
+    for field in (name for name in titles if name in there):
         folds = {who: by_field[field] for who, by_field in predictions.items()}
-        rows += _direction_rows(direction, folds, differences, protocol)
+        anyone = folds[next(iter(folds))]
+        chance = {f"R@{k}": chance_recall(anyone, k) for k in protocol.recall_at}
+        chance["median rank"] = chance_median_rank([fold.counts for fold in anyone])
+        queries = sum(len(fold.patient_ids) for fold in anyone)
+        base = {"task": "retrieval", "target": titles[field], "n": queries}
+        sampled = {who: _retrieval_samples(own, protocol) for who, own in folds.items()}
+        rows += metric_rows(base, chance, sampled, differences, protocol.level)
     return rows
 
 
-def _direction_rows(
-    direction: str,
-    predictions: Mapping[Evaluated, Sequence[FoldRanks]],
+def metric_rows(
+    base: Mapping[str, object],
+    chance: Mapping[str, float],
+    sampled: Mapping[Evaluated, Mapping[str, Sampled]],
     differences: Sequence[tuple[Evaluated, Evaluated]],
-    protocol: Protocol,
+    level: float,
 ) -> list[Row]:
-    anyone = next(iter(predictions.values()))
-    queries = sum(len(fold.patient_ids) for fold in anyone)
-    chance = {f"R@{k}": chance_recall(anyone, k) for k in protocol.recall_at}
-    chance["median rank"] = chance_median_rank([fold.counts for fold in anyone])
-    base: dict[str, object] = {"task": "retrieval", "target": direction, "n": queries}
+    """Rows of one target by metric: chance, then what was evaluated, then paired differences.
+
+    Args:
+        base: task, target and number of queries of every row.
+        chance: exact, by metric.
+        sampled: one column each, by metric.
+        differences: first minus second; their draws must be paired.
+        level: of the intervals.
+    """
     rows = [
         Row.model_validate({**base, "model": "chance", "metric": metric, "value": value, "kind": "chance"})
         for metric, value in chance.items()
     ]
-    sampled = {who: _retrieval_samples(folds, protocol) for who, folds in predictions.items()}
-    named = [(who.model, who.variant, str(who.kind), sampled[who]) for who in predictions]
+    named = [(who.model, who.variant, str(who.kind), samples) for who, samples in sampled.items()]
     named += [
         (f"{a.model} − {b.model}", a.variant, "difference", _minus(sampled[a], sampled[b])) for a, b in differences
     ]
     for model, variant, kind, samples in named:
         fields = {**base, "model": model, "variant": variant, "kind": kind}
-        rows += [row_of(s.interval(0, protocol.level), metric=m, **fields) for m, s in samples.items()]
+        rows += [row_of(s.interval(0, level), metric=m, **fields) for m, s in samples.items()]
     return rows
 
 

@@ -12,6 +12,7 @@ from crossray.data.splits import SplitList
 from crossray.data.store import Store
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.class_retrieval_task import class_retrieval_rows
 from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.ensemble import EnsembleFold
 from crossray.evaluation.finetune import Progress
@@ -20,9 +21,10 @@ from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
 from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.retrieval_task import fold_ranks
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
-from crossray.evaluation.tasks import fold_ranks, fold_scores
+from crossray.evaluation.tasks import fold_scores
 from crossray.settings import build_settings
 
 Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
@@ -113,7 +115,8 @@ def open_evaluation(
     if protocol_changes:
         content = protocol.model_dump()
         for name, value in protocol_changes.items():
-            content[name] = {**content[name], **value} if name == "grounding" and isinstance(value, dict) else value
+            of_section = isinstance(content.get(name), dict) and isinstance(value, dict)
+            content[name] = {**content[name], **value} if of_section else value
         protocol = build_settings(Protocol, content)
     return Evaluation(runs, opened, list_, protocol, config)
 
@@ -138,11 +141,15 @@ def _rows(task: str, predictions: Predictions, protocol: Protocol) -> list[Row]:
     if task == "grounding":
         phrases = {who: [fold_phrases(*cell) for cell in cells] for who, cells in predictions.items()}
         return grounding_rows(phrases, differences, protocol)
+    if task == "class_retrieval":
+        return class_retrieval_rows(predictions, differences, protocol)
     if task != "retrieval":
         scores = {who: [fold_scores(*cell) for cell in cells] for who, cells in predictions.items()}
         return classification_rows(task, scores, differences, protocol)
     ranks = {who: [fold_ranks(*cell) for cell in cells] for who, cells in predictions.items()}
-    by_direction = {who: {name: [fold[name] for fold in folds] for name in folds[0]} for who, folds in ranks.items()}
+    # A pool may be larger than the test side of one of the folds.
+    there = [name for name in ranks[ours][0] if all(name in fold for fold in ranks[ours])]
+    by_direction = {who: {name: [fold[name] for fold in folds] for name in there} for who, folds in ranks.items()}
     return retrieval_rows(by_direction, differences, protocol)
 
 
@@ -175,6 +182,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         choices={
             "AUROC": "mean over folds of the AUC inside each fold; 'pooled' ranks all folds together by mid-ranks",
             "retrieval": "ranks inside each fold's gallery, hits pooled over folds; a tie counts by its probability",
+            **_class_retrieval_choice(folds),
             **_grounding_choice(folds),
             "selection": "C, alpha and the epoch are chosen on each fold's validation side, never on its test side",
         },
@@ -183,6 +191,11 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
         versions=versions(),
         date=now(),
     )
+
+
+def _class_retrieval_choice(folds: Sequence[FoldEvaluation]) -> dict[str, str]:
+    done = [fold for fold in folds if "class_retrieval" in fold.config.tasks and not fold.obstacle("class_retrieval")]
+    return {"class retrieval": "; ".join(f"fold {f.run.fold}: {f.listed.in_words}" for f in done)} if done else {}
 
 
 def _grounding_choice(folds: Sequence[FoldEvaluation]) -> dict[str, str]:

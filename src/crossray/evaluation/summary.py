@@ -75,7 +75,7 @@ def sample_classification(
     metric: LabelMetric, folds: Sequence[FoldScores], protocol: Protocol, pooling: Pooling = "mean_of_folds"
 ) -> Sampled:
     """A metric for each label over the folds, with its bootstrap draws."""
-    rankings = [(fold.scores, fold.labels, _weights(fold.fold, fold.patient_ids, protocol)) for fold in folds]
+    rankings = [(fold.scores, fold.labels, patient_weights(fold.fold, fold.patient_ids, protocol)) for fold in folds]
     if pooling == "pooled":
         scores = np.concatenate([mid_ranks(scores) for scores, _, _ in rankings])
         labels = np.concatenate([labels for _, labels, _ in rankings])
@@ -111,10 +111,11 @@ def positives_and_known(folds: Sequence[FoldScores]) -> list[tuple[int, int]]:
 
 
 def _query_weights(folds: Sequence[FoldRanks], protocol: Protocol) -> FloatArray:
-    return np.concatenate([_weights(fold.fold, fold.patient_ids, protocol) for fold in folds], axis=1)
+    return np.concatenate([patient_weights(fold.fold, fold.patient_ids, protocol) for fold in folds], axis=1)
 
 
-def _weights(fold: str, patient_ids: Sequence[str | None], protocol: Protocol) -> FloatArray:
+def patient_weights(fold: str, patient_ids: Sequence[str | None], protocol: Protocol) -> FloatArray:
+    """``[draws, n]`` how often each row of a fold is drawn: the same for everything that is evaluated on these rows."""
     return bootstrap_weights(patient_ids, draws=protocol.draws, seed=protocol.seed, stratum=fold)
 
 

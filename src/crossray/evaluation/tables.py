@@ -10,6 +10,7 @@ from crossray.evaluation.results import Results, Row
 
 TASK_TITLES = {
     "retrieval": "Retrieval",
+    "class_retrieval": "Retrieval by class",
     "zero_shot": "Zero-shot classification",
     "grounding": "Phrase grounding",
     "probe": "Linear probe (frozen features)",
@@ -17,7 +18,7 @@ TASK_TITLES = {
 }
 
 #: Tasks whose tables have models down and metrics across, and what their rows count.
-METRICS_ACROSS = {"retrieval": "queries", "grounding": "phrases"}
+METRICS_ACROSS = {"retrieval": "queries", "class_retrieval": "queries", "grounding": "phrases"}
 
 _METRIC_NOTES = {
     "AUROC": "area under the ROC curve",
@@ -116,7 +117,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, *,
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share, printed as per cent."""
-    return metric.startswith("R@") or metric in (POINTING, OFF_FILM)
+    return metric.startswith(("R@", "P@", "Hit@")) or metric in (POINTING, OFF_FILM)
 
 
 def _label_table(metric: str, rows: Sequence[Row]) -> Table:

@@ -11,49 +11,14 @@ from crossray.data.augment import ImageInputConfig
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part
 from crossray.evaluation.finetune import FinetuneConfig, Progress, finetune
-from crossray.evaluation.floors import PairSplit, RidgeConfig, ridge_retrieval
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.models import Films, FloorModel, RunModel
 from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 from crossray.evaluation.prompts import class_prompt, load_prompts
-from crossray.evaluation.retrieval import RankCounts, RetrievalRanks, fuse, retrieval_ranks
-from crossray.evaluation.rows import DIRECTIONS
-from crossray.evaluation.summary import FoldRanks, FoldScores
+from crossray.evaluation.summary import FoldScores
 from crossray.evaluation.zero_shot import ZeroShotConfig, zero_shot_scores
 
 CLASS_PROBABILITIES = "class probabilities"
-
-#: How many nearest reports of each film a retrieval cell keeps (for the report's pictures).
-NEAREST = 5
-
-
-def retrieval_task(model: RunModel, cohort: Cohort) -> dict[str, Arrays]:
-    """Ranks of the test films and reports under each score the method has.
-
-    ``fused`` is as :func:`fuse` says; a method without local scores has nothing else.
-    """
-    test = cohort.test
-    global_scores, local_scores = model.similarity(test, test.texts, purpose="retrieval")
-    fused = ranked(*fuse(global_scores, local_scores), test)
-    if local_scores is None:
-        return {"fused": fused}
-    return {
-        "fused": fused,
-        "global": ranked(global_scores, global_scores, test),
-        "local": ranked(local_scores, local_scores, test),
-    }
-
-
-def ridge_task(features: Sequence[NDArray[np.float32]], cohort: Cohort, config: RidgeConfig) -> Arrays:
-    """Ranks of the retrieval floor; ``features`` of train, validation and test from the floor's trunk."""
-    parts = (cohort.train, cohort.validation, cohort.test)
-    train, validation, test = (
-        PairSplit(own, [text.text for text in part.texts], part.text_groups)
-        for own, part in zip(features, parts, strict=True)
-    )
-    result = ridge_retrieval(train, validation, test, config)
-    arrays = ranked(result.test_scores, result.test_scores, cohort.test)
-    return {**arrays, "chosen_alpha": np.array(result.chosen_alpha), "validation": np.array(result.validation_recall)}
 
 
 def zero_shot_task(model: RunModel, cohort: Cohort, labels: Sequence[str], config: ZeroShotConfig) -> dict[str, Arrays]:
@@ -132,45 +97,16 @@ def finetune_task(
 
 def classification_arrays(part: Part, scores: FloatArray) -> Arrays:
     """A classification cell: ids, patients, labels and scores of the test films."""
-    return {**_who(part), "labels": part.labels, "scores": scores}
+    return {**who_is(part), "labels": part.labels, "scores": scores}
 
 
 def fold_scores(fold: str, cell: Arrays) -> FoldScores:
     """A classification cell as predictions."""
-    return FoldScores(fold, _patients(cell), cell["scores"], cell["labels"])
+    return FoldScores(fold, patients_of(cell), cell["scores"], cell["labels"])
 
 
-def fold_ranks(fold: str, cell: Arrays) -> dict[str, FoldRanks]:
-    """A retrieval cell as ranks, by direction (a field of ``RetrievalRanks``)."""
-    patients = _patients(cell)
-    distinct = tuple(patients[row] for row in cell["unique_rows"].tolist())
-    found = {}
-    for field in DIRECTIONS:
-        better, tied, own_tied, own = cell[f"{field}:counts"]
-        counts = RankCounts(better, tied, own_tied, own, int(cell[f"{field}:gallery"]))
-        found[field] = FoldRanks(fold, distinct if field == "unique_text_to_image" else patients, counts)
-    return found
-
-
-def ranked(image_to_text: FloatArray, text_to_image: FloatArray, part: Part) -> Arrays:
-    """A retrieval cell: ranks by scores ``[N, N]`` of every film with every report, for each direction."""
-    ranks = retrieval_ranks(image_to_text, part.text_groups, text_to_image)
-    arrays: Arrays = {**_who(part), "unique_rows": ranks.unique_rows, "nearest": _nearest(image_to_text, ranks)}
-    for field in DIRECTIONS:
-        counts: RankCounts = getattr(ranks, field)
-        arrays[f"{field}:counts"] = np.stack([counts.better, counts.tied, counts.own_tied, counts.own])
-        arrays[f"{field}:gallery"] = np.array(counts.gallery)
-    return arrays
-
-
-def _nearest(image_to_text: FloatArray, ranks: RetrievalRanks) -> NDArray[np.int64]:
-    """``[N, k]``: for each film the rows of its nearest distinct reports, best first."""
-    order = np.argsort(-image_to_text[:, ranks.unique_rows], axis=1, kind="stable")[:, :NEAREST]
-    nearest: NDArray[np.int64] = ranks.unique_rows[order]
-    return nearest
-
-
-def _who(part: Part) -> Arrays:
+def who_is(part: Part) -> Arrays:
+    """Ids and patients of a part, as every cell keeps them."""
     # An unknown patient is an empty name: cells hold plain arrays only.
     return {
         "study_ids": np.array(part.study_ids),
@@ -178,5 +114,6 @@ def _who(part: Part) -> Arrays:
     }
 
 
-def _patients(cell: Arrays) -> tuple[str | None, ...]:
+def patients_of(cell: Arrays) -> tuple[str | None, ...]:
+    """One patient a row of a cell; ``None`` where unknown."""
     return tuple(patient or None for patient in cell["patient_ids"].tolist())

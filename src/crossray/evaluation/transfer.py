@@ -33,9 +33,10 @@ from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.retrieval_task import fold_ranks, galleries_of, ranked
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
-from crossray.evaluation.tasks import finetune_task, fold_ranks, fold_scores, probe_task, retrieval_task, zero_shot_task
+from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task, zero_shot_task
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings
 
@@ -227,7 +228,7 @@ def _asked(task: str, model: RunModel, cohort: Cohort, config: TransferConfig) -
     if not model.joint.method.reads_reports:
         raise ConfigError(f"{model.joint.method.name} reads no reports.", field="tasks", remedy=f"Leave out {task}.")
     if task == "retrieval":
-        return retrieval_task(model, cohort)["fused"]
+        return ranked(galleries_of(model, cohort.test)["fused"], cohort.test)
     return zero_shot_task(model, cohort, config.labels, config.zero_shot)[config.zero_shot.name]
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from crossray.errors import ConfigError
-from crossray.evaluation.protocol import TASKS, EvaluationConfig, Protocol
+from crossray.evaluation.protocol import DEFAULT_TASKS, EvaluationConfig, Protocol
 from crossray.settings import Settings, apply_overrides, build_settings, read_yaml
 from crossray.training.recipe import Recipe, load_recipe
 
@@ -38,7 +38,7 @@ class EntryConfig(Settings):
 class GridEvaluation(Settings):
     """How every entry is evaluated: as ``crossray evaluate`` with ``--tasks``, ``--set`` and ``--checkpoint``."""
 
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = DEFAULT_TASKS
     settings: dict[str, Any] = Field(default_factory=dict)
     checkpoint: Literal["best", "last"] = "best"
     report: bool = False

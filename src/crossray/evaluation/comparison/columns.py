@@ -16,6 +16,8 @@ HEADLINES = (
     "retrieval/median rank/film → report",
     "retrieval/R@*/report → film",
     "retrieval/median rank/report → film",
+    "class_retrieval/P@*/film → reports of its class",
+    "class_retrieval/P@*/report → films of its class",
     "*/AUROC/mean of all*",
     "grounding/pointing game/all phrases",
     "grounding/CNR*/all phrases",

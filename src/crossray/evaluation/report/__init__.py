@@ -19,9 +19,10 @@ from crossray.evaluation.report.grounding import GroundedFilm, grounded_films
 from crossray.evaluation.report.neighbours import Neighbours, drawn_rows, nearest_reports
 from crossray.evaluation.report.operating import label_curves
 from crossray.evaluation.results import Results
+from crossray.evaluation.retrieval_task import fold_ranks
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.tables import METRICS_ACROSS, TASK_TITLES, tables
-from crossray.evaluation.tasks import fold_ranks, fold_scores
+from crossray.evaluation.tasks import fold_scores
 from crossray.files import explained_disk_errors, write_whole
 from crossray.methods.base import GroundsPhrases, GroundsWords
 
