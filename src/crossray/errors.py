@@ -91,3 +91,7 @@ class ConfigError(CrossRayError):
 
 class CheckpointError(CrossRayError):
     """A run folder or checkpoint is missing, half-written, or does not fit."""
+
+
+class LostProcessError(CrossRayError):
+    """Another process of the same run was killed, or cannot be reached any more."""

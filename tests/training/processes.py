@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 # A server that has imported torch once and never used it: forking from it is quick and, unlike forking from pytest,
@@ -27,8 +27,10 @@ def run_in_process(function: Callable[..., None], *arguments: Any) -> int:
     return process.exitcode
 
 
-def run_together(world: int, function: Callable[..., None], *arguments: Any) -> None:
-    """Call the function in ``world`` processes that find each other as under torchrun."""
+def run_together(
+    world: int, function: Callable[..., None], *arguments: Any, exit_codes: Sequence[int] | None = None
+) -> None:
+    """Call the function in ``world`` processes that find each other as under torchrun, and expect how each ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -42,7 +44,7 @@ def run_together(world: int, function: Callable[..., None], *arguments: Any) -> 
     codes = [process.exitcode for process in processes]
     for process in processes:
         process.kill()
-    assert codes == [0] * world, codes
+    assert codes == (list(exit_codes) if exit_codes is not None else [0] * world), codes
 
 
 def _single_threaded(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

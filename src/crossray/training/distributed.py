@@ -7,7 +7,9 @@ parameters may belong to the loss alone (a temperature). One explicit reduction 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
+from crossray.training.processes import processes_of
 
 _BUCKET_BYTES = 25 * 2**20
 
@@ -64,13 +67,18 @@ class _ExplicitReduction(DDPStrategy):
 
 
 def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
-    """Devices, precision and processes. Under torchrun or SLURM the processes are theirs, otherwise Fabric's."""
-    several = runtime.devices * runtime.nodes > 1
+    """Devices, precision and processes. Under torchrun or SLURM the processes are theirs, otherwise Fabric's.
+
+    Raises:
+        ConfigError: the recipe asks for other processes than were started.
+    """
+    devices, nodes = processes_of(runtime, os.environ)
+    timeout = timedelta(seconds=runtime.timeout_seconds)
     fabric = Fabric(
         accelerator=runtime.accelerator,
-        devices=runtime.devices,
-        num_nodes=runtime.nodes,
-        strategy=_ExplicitReduction() if several else "auto",
+        devices=devices,
+        num_nodes=nodes,
+        strategy=_ExplicitReduction(timeout=timeout) if devices * nodes > 1 else "auto",
         precision=precision,
     )
     fabric.launch()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from crossray.data.pairs import LeftOut, PairDataset, captions_of
 from crossray.data.sentence_order import SentenceOrder
@@ -21,6 +22,7 @@ from crossray.tensor_file import load_weights, read_tensors
 from crossray.training.checkpoint import weights_file
 from crossray.training.distributed import start_fabric
 from crossray.training.loop import fit
+from crossray.training.processes import explained_lost_processes, require_agreement
 from crossray.training.recipe import Recipe
 from crossray.training.run_folder import TOKENIZER, Provenance, list_left_out, open_run, seal_run
 from crossray.training.session import RunSummary, TrainingParts
@@ -50,17 +52,25 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
         DataError, StoreError: the split or the store cannot be used.
         CheckpointError: a checkpoint is damaged, or the disk is full; the previous checkpoint is whole.
         DivergedError: the loss is no longer a number; the message names step and term.
+        LostProcessError: another process of the run was killed, or cannot be reached any more.
     """
     if not resume and output.exists():
         raise ConfigError("is there already.", file=output, remedy="Choose a new folder, or resume the run.")
     recipe = recipe.model_copy(update={"text_encoder": resolve_text_encoder(recipe.text_encoder)})
     keep_freed_memory()
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
+    with explained_lost_processes(fabric, output):
+        return _train(fabric, recipe, output, validator)
+
+
+def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None) -> RunSummary:
     data = _open_data(recipe)
     if fabric.is_global_zero:
         open_run(output, recipe, data.provenance)
         _keep_tokenizer(recipe, data, output / TOKENIZER)
     fabric.barrier()
+    identity = data.provenance.identity(recipe)
+    require_agreement(fabric, output, identity)
     tokenizer = ReportTokenizer.load(output / TOKENIZER).with_truncation(recipe.text_encoder.truncation)
     parts = _build_parts(recipe, data, tokenizer)
     if fabric.is_global_zero:
@@ -71,7 +81,7 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
         recipe.training,
         recipe.runtime,
         output,
-        identity=data.provenance.identity(recipe),
+        identity=identity,
         validator=validator,
     )
     if summary.outcome != "interrupted" and fabric.is_global_zero:

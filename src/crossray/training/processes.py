@@ -1,0 +1,118 @@
+"""How many processes a run has and who starts them, that they agree, and what is said when one of them is lost."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch.distributed as dist
+from lightning_fabric import Fabric
+
+from crossray.errors import ConfigError, LostProcessError
+from crossray.training.config import RuntimeConfig
+
+# gloo, which carries processes on CPUs, raises plain RuntimeErrors; each names a file of its source.
+_GLOO = ("gloo/", "Connection closed by peer", "Connection reset by peer")
+
+
+def processes_of(runtime: RuntimeConfig, environment: Mapping[str, str]) -> tuple[int, int]:
+    """Processes a host, and hosts: those of torchrun or SLURM if they started this process, else the recipe's.
+
+    Raises:
+        ConfigError: the recipe asks for other numbers, or the hosts have different numbers of processes.
+    """
+    launched = _torchrun(environment) or _slurm(environment)
+    if launched is None:
+        return runtime.devices, runtime.nodes
+    launcher, processes, hosts = launched
+    if processes % hosts:
+        raise ConfigError(
+            f"{launcher} started {processes} processes on {hosts} hosts: every host needs the same number.",
+            remedy="Give every host as many processes as it has devices.",
+        )
+    found, asked = (processes // hosts, hosts), (runtime.devices, runtime.nodes)
+    if asked not in ((1, 1), found):
+        raise ConfigError(
+            f"the recipe asks for {asked[0]} devices on {asked[1]} nodes, {launcher} started {found[0]} on {found[1]}.",
+            field="runtime.devices",
+            remedy="Leave runtime.devices and runtime.nodes out: the launcher's numbers are taken.",
+        )
+    return found
+
+
+def _torchrun(environment: Mapping[str, str]) -> tuple[str, int, int] | None:
+    if "TORCHELASTIC_RUN_ID" not in environment:
+        return None
+    processes, on_this_host = int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+    return "torchrun", processes, -(-processes // on_this_host)
+
+
+def _slurm(environment: Mapping[str, str]) -> tuple[str, int, int] | None:
+    # As Fabric decides it: a shell inside a job, whose name is "bash" or "interactive", is no task of it.
+    if "SLURM_NTASKS" not in environment or environment.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return None
+    processes = int(environment["SLURM_NTASKS"])
+    if processes > 1 and "SLURM_NTASKS_PER_NODE" not in environment:
+        raise ConfigError(
+            f"SLURM started {processes} tasks and does not say how many a node.",
+            remedy="Ask SLURM for --nodes and --ntasks-per-node in place of --ntasks.",
+        )
+    return "SLURM", processes, int(environment.get("SLURM_NNODES", "1"))
+
+
+def require_agreement(fabric: Fabric, folder: Path, identity: str) -> None:
+    """Refuse processes that would train different things as one. Every process calls it, once the folder is set up.
+
+    Args:
+        folder: the run's.
+        identity: a hash of recipe, split and store, which a stale copy on one host changes.
+
+    Raises:
+        ConfigError: on the processes that differ from the first; the others are told that those are lost.
+    """
+    expected = fabric.broadcast(identity)
+    if identity != expected:
+        raise ConfigError(
+            f"{_who(fabric)} has another recipe, split or store than the first process.",
+            remedy="Give every host the same recipe, split and store.",
+        )
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{_who(fabric)} does not see the run's folder that the first process has made.",
+            file=folder,
+            remedy="Put it on a file system that all hosts share.",
+        )
+
+
+@contextmanager
+def explained_lost_processes(fabric: Fabric, folder: Path) -> Iterator[None]:
+    """Turn what the network says when a process of the run is gone into one error that says what to do.
+
+    Raises:
+        LostProcessError: another process was killed or ended with an error of its own, or cannot be reached any more.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not _is_of_the_network(error):
+            raise
+        raise LostProcessError(
+            f"{_who(fabric)} has lost the others: one of them was killed or ended with an error of its own, "
+            f"or the network between them is cut ({_last_line(error)}).",
+            file=folder,
+            remedy="The same command, on every host, goes on from the last checkpoint.",
+        ) from error
+
+
+def _is_of_the_network(error: RuntimeError) -> bool:
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in _GLOO)
+
+
+def _who(fabric: Fabric) -> str:
+    return f"process {fabric.global_rank + 1} of {fabric.world_size} (host {socket.gethostname()})"
+
+
+def _last_line(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1].strip().rstrip(".")

@@ -1,0 +1,137 @@
+"""Processes that torchrun or SLURM started, processes that do not agree, and processes that are lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+
+from crossray.errors import ConfigError, CrossRayError, LostProcessError
+from crossray.training.config import RuntimeConfig
+from crossray.training.distributed import start_fabric
+from crossray.training.processes import explained_lost_processes, processes_of, require_agreement
+from crossray.training.session import TrainingParts
+from tests.training.fakes import QUIET, FakeMethod, fake_fit, fake_parts, figures_of
+from tests.training.processes import run_in_process, run_together
+from tests.training.test_equivalence import TWENTY_STEPS
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "r", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
+SLURM = {"SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train"}
+
+
+def test_the_launcher_says_how_many_processes_there_are() -> None:
+    assert processes_of(RuntimeConfig(), {}) == (1, 1)
+    assert processes_of(RuntimeConfig(devices=3, nodes=2), {}) == (3, 2)
+    assert processes_of(RuntimeConfig(), TORCHRUN) == (3, 2)
+    assert processes_of(RuntimeConfig(devices=3, nodes=2), TORCHRUN) == (3, 2)
+    assert processes_of(RuntimeConfig(), SLURM) == (4, 2)
+
+
+def test_torchrun_inside_a_slurm_job_counts_and_a_shell_in_one_does_not() -> None:
+    assert processes_of(RuntimeConfig(), SLURM | TORCHRUN) == (3, 2)
+    assert processes_of(RuntimeConfig(devices=2), SLURM | {"SLURM_JOB_NAME": "bash"}) == (2, 1)
+
+
+def test_numbers_that_do_not_fit_the_launcher_are_refused() -> None:
+    with pytest.raises(ConfigError, match="asks for 8 devices on 1 nodes, torchrun started 3 on 2"):
+        processes_of(RuntimeConfig(devices=8), TORCHRUN)
+    with pytest.raises(ConfigError, match="torchrun started 7 processes on 3 hosts"):
+        processes_of(RuntimeConfig(), TORCHRUN | {"WORLD_SIZE": "7"})
+    with pytest.raises(ConfigError, match="ntasks-per-node"):
+        processes_of(RuntimeConfig(), {"SLURM_NTASKS": "2"})
+
+
+def test_an_error_that_is_not_of_the_network_is_left_as_it_is(tmp_path: Path) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with pytest.raises(RuntimeError, match="out of memory"), explained_lost_processes(fabric, tmp_path):
+        raise RuntimeError("out of memory")
+    with pytest.raises(dist.DistBackendError), explained_lost_processes(fabric, tmp_path):
+        raise dist.DistBackendError("a process alone has no others to lose")
+
+
+class SignalledMethod(FakeMethod):
+    """Sends its own process a signal in one step, counted from 1 (0: never)."""
+
+    def __init__(self, step: int, number: int) -> None:
+        super().__init__()
+        self.left, self.number = step, number
+
+    def before_step(self, epoch: int) -> None:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.number)
+
+
+def train(folder: Path, processes: int, signal_at: int = 0, number: int = 0) -> None:
+    """The fake run; the last process gets the signal, and the first writes down what it is told then."""
+    runtime = QUIET.model_copy(update={"checkpoint_every_steps": 1})
+    fabric = start_fabric(runtime, TWENTY_STEPS.precision)
+    assert fabric.world_size == processes
+    last = fabric.global_rank == processes - 1
+    parts = fake_parts()
+    torch.manual_seed(3)
+    method = SignalledMethod(signal_at if last else 0, number)
+    parts = TrainingParts(method, parts.training, parts.validation, parts.image)
+    try:
+        with explained_lost_processes(fabric, folder):
+            summary = fake_fit(folder, TWENTY_STEPS, parts, runtime=runtime)
+    except LostProcessError as error:
+        (folder / "told.txt").write_text(str(error))
+    else:
+        if summary.outcome == "interrupted":
+            raise SystemExit(128 + (summary.signal or 0))
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    assert run_in_process(train, folder, 1) == 0
+    return folder
+
+
+def assert_one_process_ends_as(one_process: Path, folder: Path) -> None:
+    assert run_in_process(train, folder, 1) == 0
+    for kind in ("train", "validation"):
+        one, other = figures_of(one_process, kind), figures_of(folder, kind)
+        assert len(one) == {"train": 20, "validation": 5}[kind]
+        assert other == pytest.approx(one, rel=1e-9)
+
+
+def test_a_killed_process_is_told_and_one_process_goes_on_where_two_were(one_process: Path, tmp_path: Path) -> None:
+    run_together(2, train, tmp_path, 2, 7, signal.SIGKILL, exit_codes=(0, -signal.SIGKILL))
+    told = (tmp_path / "told.txt").read_text()
+    assert "process 1 of 2" in told
+    assert "goes on from the last checkpoint" in told
+    assert len(figures_of(tmp_path, "train")) == 6
+    assert_one_process_ends_as(one_process, tmp_path)
+
+
+def test_a_signal_to_one_process_stops_and_saves_all(one_process: Path, tmp_path: Path) -> None:
+    run_together(2, train, tmp_path, 2, 7, signal.SIGTERM, exit_codes=(128, 128 + signal.SIGTERM))
+    assert len(figures_of(tmp_path, "train")) == 7
+    assert_one_process_ends_as(one_process, tmp_path)
+
+
+def agree(folder: Path, identities: tuple[str, str], folders: tuple[str, str]) -> None:
+    fabric = start_fabric(QUIET, "32-true")
+    rank = fabric.global_rank
+    try:
+        with explained_lost_processes(fabric, folder):
+            require_agreement(fabric, folder / folders[rank], identities[rank])
+            fabric.barrier()
+    except CrossRayError as error:
+        (folder / f"told-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
+def test_processes_with_other_data_or_another_file_system_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    run_together(2, agree, tmp_path, ("a", "b"), ("run", "run"))
+    assert "LostProcessError" in (tmp_path / "told-0.txt").read_text()
+    assert "ConfigError: process 2 of 2" in (tmp_path / "told-1.txt").read_text()
+    run_together(2, agree, tmp_path, ("a", "a"), ("run", "elsewhere"))
+    assert "a file system that all hosts share" in (tmp_path / "told-1.txt").read_text()
