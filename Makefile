@@ -40,6 +40,11 @@ test-slow: $(TOOLS_READY) sentence-weights ## The slow lane
 	@status=0; $(PYTEST) -m slow -n $(WORKERS) || status=$$?; \
 	if [ $$status -eq 5 ]; then echo 'no slow test was found'; status=1; fi; exit $$status
 
+.PHONY: docs
+docs: $(TOOLS_READY) ## Build the documentation as a site, in build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'Look at it: $(BIN)/python -m http.server --directory build/site --bind 127.0.0.1'
+
 .PHONY: bench
 bench: $(TOOLS_READY) ## Measure every figure of speed and memory, and write the table (on an idle machine)
 	@$(BIN)/python -m benchmarks.speed --out docs/results/bench

@@ -49,7 +49,8 @@ def results_page(folder: Path) -> str:
     speed = folder / "bench" / "table.md"
     if speed.is_file():
         chapters.append(speed_chapter(speed))
-    return "\n".join([HEAD, *chapters])
+    # One empty line before each title: a table would swallow a title that follows at once.
+    return "\n".join([HEAD, *(chapter.rstrip("\n") + "\n" for chapter in chapters)])
 
 
 def evaluation_chapter(folder: Path) -> str:

@@ -1,0 +1,54 @@
+"""The documents as a site: built without a warning, every page reachable, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    # Strict: a page that is not in the navigation, a dead link or anchor, a name that the API pages ask for and that
+    # is gone.
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+def test_every_document_is_a_page(site: Path) -> None:
+    pages = {page.relative_to(site).with_suffix("") for page in site.rglob("*.html")} - {Path("404")}
+    written = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
+    documents = {page.with_suffix("") for page in written if page.parts[0] != "results"}
+    assert pages == {page.parent / "index" if page.name == "README" else page for page in documents}
+
+
+def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    loads = re.compile(r"""<(?:script|img|iframe)[^>]*\ssrc=["']?(https?:)?//|<link[^>]*href=["']?(https?:)?//""")
+    assert [page.name for page in site.rglob("*.html") if loads.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_the_api_pages_show_signatures_and_no_markup_of_other_tools(site: Path) -> None:
+    model = (site / "api" / "model.html").read_text(encoding="utf-8")
+    assert 'id="crossray.inference.model.Model.embed_images"' in model
+    for page in (site / "api").glob("*.html"):
+        assert re.search(r":(?:func|class|meth|mod|attr):", page.read_text(encoding="utf-8")) is None, page.name
+
+
+def test_pictures_of_the_results_are_on_the_site_and_their_files_are_not(site: Path) -> None:
+    kinds = {file.suffix for file in (site / "results").rglob("*") if file.is_file()}
+    assert kinds == {".png"}
