@@ -19,6 +19,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         """The normalised positions, padding included (with the same statistics)."""
         with without_autocast(input):
             values = full_precision(input)
+            if mask is None and values.numel() > self.num_features:  # torch's own refuses to learn from one position
+                return super().forward(values.flatten(0, -2)).view_as(values)
             mean, variance = self._statistics(values, mask)
             normalised = (values - mean) * (variance + self.eps).rsqrt()
             return normalised * self.weight + self.bias if self.affine else normalised

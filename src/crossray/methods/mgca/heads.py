@@ -10,7 +10,7 @@ from crossray.methods.masked_norm import MaskedBatchNorm
 class Head(nn.Module):
     """``[..., channels]`` to ``[..., width]``; a 1×1 convolution where the items are places or words.
 
-    Batch norms count the items of the mask: padding would otherwise have a say in how words are scaled.
+    Only the items of the mask go through it: padding would otherwise have a say in how words are scaled.
     """
 
     def __init__(self, channels: int, hidden: int, width: int) -> None:
@@ -21,7 +21,11 @@ class Head(nn.Module):
         self.second_norm = MaskedBatchNorm(width, affine=False)
 
     def forward(self, items: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The items in the joint space; what becomes of padding is anything finite."""
-        hidden = self.first_norm(self.first(items), mask).relu()
-        output: Tensor = self.second_norm(self.second(hidden), mask)
+        """The items in the joint space; padding becomes 0."""
+        if mask is not None:
+            places = mask.nonzero(as_tuple=True)
+            real = self.forward(items[places])
+            return real.new_zeros(*mask.shape, real.shape[-1]).index_put(places, real)
+        hidden = self.first_norm(self.first(items)).relu()
+        output: Tensor = self.second_norm(self.second(hidden))
         return output
