@@ -16,7 +16,7 @@ import crossray
 from crossray.errors import CrossRayError
 from crossray.evaluation.localized.pairs import compare_trunks, pairs_markdown
 from crossray.evaluation.localized.table import read_localized
-from crossray.evaluation.results import versions
+from crossray.versions import versions
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ STOREYS: dict[str, int] = {
     "recipes": 0,
     "settings": 1,
     "files": 1,
+    "versions": 1,
     "tensor_file": 2,
     "data": 2,
     "alignment": 2,
@@ -32,6 +33,8 @@ STOREYS: dict[str, int] = {
     "export": 7,
     "grid": 7,
     "environment": 7,
+    "verify": 7,
+    "reproduce": 7,
     "serve": 7,
     "cli": 8,
     "__init__": 9,  # the package itself: crossray.load imports when it is called

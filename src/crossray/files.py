@@ -1,13 +1,18 @@
-"""Files that are whole or absent: written to a temporary name, fsynced, then renamed; and their hashes."""
+"""Files that are whole or absent: written to a temporary name, fsynced, then renamed; their hashes, and what of them
+was damaged since."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,11 +50,15 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is complete and on the disk.
 
     The bytes go to a hidden sibling; leaving the block fsyncs and renames it, an exception removes it, and a kill
-    leaves at most the sibling: whatever stood at ``path`` before stays whole until the rename.
+    leaves at most the sibling: whatever stood at ``path`` before stays whole until the rename. The next writer of the
+    same file removes what a killed one left.
     """
+    _remove_left_behind(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            with suppress(OSError):  # a file system without locks: then nothing that is left behind is removed
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -58,6 +67,14 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _remove_left_behind(path: Path) -> None:
+    """Remove temporary files of writers that were killed: a living one holds a lock on its own."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -85,3 +102,72 @@ def _disk_remedy(error: OSError) -> str:
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return "Choose a folder that you may write to; what stood there before is unchanged."
     return "Free space on that disk or choose another folder, then run the command again: finished parts are kept."
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a manifest says of a file: its sha256 and its size (unknown in runs of earlier versions)."""
+
+    sha256: str
+    bytes: int | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> FileEntry:
+        """The entry of a file as it is now."""
+        return cls(sha256_of(path), path.stat().st_size)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not the one that was written, and in which way: a sentence without its subject."""
+
+    file: Path
+    problem: str
+
+
+def damages_of(
+    folder: Path, files: Mapping[str, FileEntry], done: Callable[[str], None] = lambda name: None
+) -> list[Damage]:
+    """Hash the files of a manifest, several at once, and list what is missing, cut short or changed, in its order.
+
+    Args:
+        folder: which the names are relative to.
+        files: name → what was written.
+        done: told each name, in order, when it has been looked at.
+    """
+    found = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # hashing leaves the interpreter to others
+        for name, problem in zip(files, pool.map(lambda n: _problem_of(folder / n, files[n]), files), strict=True):
+            if problem is not None:
+                found.append(Damage(folder / name, problem))
+            done(name)
+    return found
+
+
+def _problem_of(path: Path, entry: FileEntry) -> str | None:
+    if not path.is_file():
+        return "is missing."
+    size = path.stat().st_size
+    if entry.bytes is not None and size != entry.bytes:
+        return f"has {size} bytes, {entry.bytes} were written."
+    return None if sha256_of(path) == entry.sha256 else "was altered: its sha256 is not the one that was written."
+
+
+SEAL = "seal"
+
+
+def write_sealed_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with a hash of its own content as the last key, so that a manifest shows its own damage too."""
+    write_json(path, {**content, SEAL: sha256_of_json(dict(content))})
+
+
+def unsealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content without its seal; content of an earlier version has none.
+
+    Raises:
+        ValueError: the content is not the one that was sealed.
+    """
+    own = {name: value for name, value in content.items() if name != SEAL}
+    if SEAL in content and content[SEAL] != sha256_of_json(own):
+        raise ValueError("its content does not match its seal")
+    return own

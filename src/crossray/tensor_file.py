@@ -33,7 +33,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     metadata = {"crossray": text, "sha256": _seal(own, text)}
     path.parent.mkdir(parents=True, exist_ok=True)
     with explained_disk_errors(CheckpointError, path), whole_file(path) as file:
-        file.write(save(own, metadata))
+        content = save(own, metadata)
+        head = _ordered_head(content)
+        file.write(head)
+        file.write(memoryview(content)[len(head) :])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -42,7 +45,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, cut short, altered, or of another version.
     """
-    remedy = "Delete it to start again, or put back a copy."
+    remedy = "Put back a copy; of a run, delete the whole folder of checkpoints and crossray pretrain makes them again."
     if not path.is_file():
         raise CheckpointError("there is no such checkpoint.", file=path)
     try:
@@ -75,6 +78,16 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], file: Path | N
             shapes = f"{list(weights[name].shape)}, the model {list(own[name].shape)}"
             raise CheckpointError(f"does not fit the model: '{name}' has shape {shapes}.", file=file)
     model.load_state_dict(dict(weights))
+
+
+def _ordered_head(content: bytes) -> bytes:
+    """A safetensors file's header with its metadata in the order of names: safetensors writes it in any order, and
+    equal tensors are to give equal bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return content[:8] + text.ljust(length)
 
 
 def _seal(tensors: Mapping[str, Tensor], text: str) -> str:

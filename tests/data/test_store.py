@@ -12,11 +12,11 @@ from PIL import Image
 from crossray.data.geometry import prepare_film
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
-from crossray.data.store_manifest import FileEntry, content_hash, read_manifest
+from crossray.data.store_manifest import content_hash, read_manifest
 from crossray.data.study import Study
 from crossray.data.verify import verify_store
 from crossray.errors import DataError, StoreError
-from crossray.files import sha256_of, write_json
+from crossray.files import FileEntry, sha256_of, write_json
 from tests.data.studies import MemorySource, make_store, make_study, studies
 
 

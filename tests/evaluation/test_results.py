@@ -9,8 +9,9 @@ import pytest
 
 from crossray.errors import DataError
 from crossray.evaluation.intervals import Interval
-from crossray.evaluation.results import Provenance, Results, Row, read_results, row_of, versions, write_results
+from crossray.evaluation.results import Provenance, Results, Row, read_results, row_of, write_results
 from crossray.evaluation.tables import number, tables
+from crossray.versions import versions
 
 
 def _results() -> Results:

@@ -138,7 +138,7 @@ def test_what_does_not_belong_together_is_refused(made: Path, tmp_path: Path) ->
         index.search(np.full((1, index.manifest.dimension), np.nan, dtype=np.float32))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
-    with pytest.raises(DataError, match="there is no index"):
+    with pytest.raises(DataError, match=r"holds no index, but 'letter\.txt'"):
         build_index(made / "run", made / "store", tmp_path / "full")
     assert (tmp_path / "full" / "letter.txt").read_text() == "mine"
 

@@ -36,6 +36,14 @@ def test_what_is_written_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     assert facts == {"version": 1, "step": 3, "best": float("inf"), "lr": 0.1 + 0.2}
 
 
+def test_equal_tensors_and_facts_give_equal_bytes(tmp_path: Path) -> None:
+    tensors, facts = {"b": torch.arange(3.0), "a": torch.ones(2, 2)}, {"name": "Müller", "step": 3}
+    for number in range(12):  # safetensors orders its metadata anew at each call
+        write_tensors(tmp_path / f"{number}.safetensors", tensors, facts)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    assert read_tensors(tmp_path / "0.safetensors")[1]["name"] == "Müller"
+
+
 def test_shared_tensors_and_views_are_written_each_by_itself(tmp_path: Path) -> None:
     table = torch.randn(4, 4)
     write_tensors(tmp_path / "x.safetensors", {"tied": table, "also": table, "turned": table.T}, {})

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import crossray
 from crossray.cli.main import app
 from crossray.data.pairs import PairDataset, to_pair_batch
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
@@ -61,7 +63,11 @@ def test_a_run_folder_is_complete_and_sealed(finished: Path, prepared: Path) -> 
     assert (manifest["kind"], manifest["outcome"]) == ("run", "finished")
     assert manifest["made_from"]["store"] == Store.open(prepared / "store").hash
     assert {"config.yaml", "metrics.jsonl", "checkpoints/best.safetensors"} <= manifest["files"].keys()
-    assert all(sha256_of(finished / name) == digest for name, digest in manifest["files"].items())
+    assert all(sha256_of(finished / name) == entry["sha256"] for name, entry in manifest["files"].items())
+    (sitting,) = manifest["sittings"]
+    assert sitting["code"].startswith(f"{crossray.__version__}+")
+    assert sitting["versions"]["torch"] == version("torch")
+    assert (sitting["threads"], sitting["processes"]) == (torch.get_num_threads(), 1)
     assert load_recipe(finished / "config.yaml").text_encoder.intermediate is not None
     assert len(figures_of(finished, "validation", "recall_mean")) == 2
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -31,6 +33,7 @@ from crossray.cli.pretrain import pretrain
 from crossray.cli.search import search
 from crossray.cli.serve import serve
 from crossray.cli.transfer import transfer
+from crossray.cli.verify import verify as verify_all
 
 app = typer.Typer(
     name="crossray",
@@ -75,6 +78,7 @@ app.command()(search)
 app.command()(serve)
 app.command()(embed)
 app.command()(export)
+app.command("verify")(verify_all)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)
@@ -88,9 +92,13 @@ data_app.command("twin")(twin)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one message and exit code 2, never a stack trace."""
+    """Run the command line; a user's mistake ends in one message and exit code 2, never a stack trace.
+
+    SIGTERM is told too, and unwinds: half-written files are removed, what is finished stays. Exit code 143.
+    """
     from crossray.errors import CrossRayError
 
+    signal.signal(signal.SIGTERM, _stop)
     try:
         app()
     except CrossRayError as error:
@@ -109,6 +117,12 @@ _REFUSALS = {
     errno.EROFS: "Choose a folder that can be written.",
     errno.EACCES: "Choose a folder that you may write, or ask for the right to.",
 }
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    typer.echo("crossray: stopped by SIGTERM. The same command goes on with what was finished.", err=True)
+    sys.exit(128 + number)
 
 
 def _refuse(message: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -234,6 +235,21 @@ def pair_loader(
         worker_init_fn=_leave_signals_to_the_main_process if workers else None,
         prefetch_factor=4 if workers else None,
     )
+
+
+@contextmanager
+def explained_worker_deaths() -> Iterator[None]:
+    """Turn the death of a loader's worker process, which torch may report at any moment, into one of our errors."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            "a worker process that reads the data was killed, perhaps for want of memory.",
+            field="runtime.workers",
+            remedy="The same command goes on from what was saved last; fewer workers need less memory.",
+        ) from error
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

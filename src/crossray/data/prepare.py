@@ -20,7 +20,6 @@ from crossray.data.shards import ShardJob, ShardOutcome, finished_shard
 from crossray.data.sources.base import Rejected, Remark, Source
 from crossray.data.store_manifest import (
     MANIFEST_NAME,
-    FileEntry,
     StoreInputs,
     StoreManifest,
     content_hash,
@@ -28,7 +27,7 @@ from crossray.data.store_manifest import (
 )
 from crossray.data.study import Study, View
 from crossray.errors import DataError, StoreError
-from crossray.files import explained_disk_errors, sha256_of, write_json, write_whole
+from crossray.files import FileEntry, damages_of, explained_disk_errors, write_json, write_sealed_json, write_whole
 from crossray.settings import Settings
 
 FUNNEL_NAME = "funnel.json"
@@ -73,7 +72,7 @@ def prepare_store(
     workers: int | None = None,
     show: Show | None = None,
 ) -> PrepareSummary:
-    """Prepare a source into a store, or do nothing if the store there was made from the same source and config.
+    """Prepare a source into a store, or do nothing if the store there is whole and of the same source and config.
 
     Killed at any moment and called again it goes on where it was, with an identical result. The earlier store stays
     whole until the new one takes its place in one rename.
@@ -119,10 +118,9 @@ def read_funnel(store: Path) -> Funnel:
 def _earlier_manifest(destination: Path) -> StoreManifest | None:
     try:
         manifest = read_manifest(destination)
-        whole = all((destination / n).stat().st_size == entry.bytes for n, entry in manifest.files.items())
-    except (StoreError, OSError):
+    except StoreError:
         return None
-    return manifest if whole else None
+    return None if damages_of(destination, manifest.files) else manifest
 
 
 def _label_names(source: Source, config: PrepareConfig) -> tuple[str, ...]:
@@ -177,7 +175,7 @@ def _finish(
         write_whole(folder / QUARANTINE_NAME, quarantine_csv(events))
         write_json(folder / FUNNEL_NAME, funnel.model_dump(mode="json"))
         for name in (QUARANTINE_NAME, FUNNEL_NAME):
-            files[name] = FileEntry(bytes=(folder / name).stat().st_size, sha256=sha256_of(folder / name))
+            files[name] = FileEntry.of(folder / name)
         manifest = StoreManifest(
             inputs=inputs,
             prepared_size=config.size,
@@ -188,7 +186,7 @@ def _finish(
             files=files,
             hash=content_hash(jobs[0].label_names, config.size, files),
         )
-        write_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+        write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return manifest, funnel
 
 

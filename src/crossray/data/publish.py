@@ -47,12 +47,20 @@ def check_replaceable(destination: Path) -> None:
         return
     if not destination.is_dir():
         raise StoreError("is a file.", file=destination, remedy="Choose a folder's name for the store.")
-    if any(destination.iterdir()) and not (destination / MANIFEST_NAME).is_file():
+    if any(destination.iterdir()) and not _is_store(destination):
         raise StoreError(
             "is a folder with other things in it, not a store; it is left as it is.",
             file=destination,
             remedy="Choose a new name for the store.",
         )
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is a store, perhaps a damaged one: runs and results have a manifest too."""
+    manifest = folder / MANIFEST_NAME
+    if not manifest.is_file():
+        return False
+    return '"crossray-store"' in manifest.read_text("utf-8", errors="replace") or any(folder.glob("films-*.arrow"))
 
 
 @contextmanager

@@ -14,12 +14,11 @@ from pydantic import ValidationError
 from crossray.data.geometry import FilmGeometry, prepare_film, prepare_mask
 from crossray.data.sources.base import Rejected
 from crossray.data.store import film_table_name, study_table_name
-from crossray.data.store_manifest import FileEntry
 from crossray.data.store_schema import FILM_SCHEMA, STUDY_SCHEMA, FilmPixelsAndTruth, film_row, study_row
 from crossray.data.store_writer import FILMS_PER_BLOCK, write_table
 from crossray.data.study import Box, Film, Study
 from crossray.errors import StoreError, StudyError
-from crossray.files import explained_disk_errors, sha256_of, write_json
+from crossray.files import FileEntry, explained_disk_errors, sha256_of, write_json
 from crossray.settings import Settings
 
 #: A box may leave its film by this many pixels (rounding in annotation tools); it is cut at the edge then.

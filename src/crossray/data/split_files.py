@@ -18,7 +18,7 @@ from crossray.data.sources.tables import read_table
 from crossray.data.splits import SIDES, Fold, Side, SplitList, natural_key
 from crossray.data.store import Store
 from crossray.errors import DataError
-from crossray.files import write_whole
+from crossray.files import SEAL, sha256_of_json, unsealed, write_whole
 
 FORMAT_VERSION = 1
 
@@ -79,7 +79,8 @@ def write_split(split: SplitList, path: Path) -> None:
     }
     lines = [f'"{key}": {_line(value)},' for key, value in head.items()]
     blocks = [",\n".join(f'"{key}": {_line(value)}' for key, value in fold.items()) for fold in folds]
-    lines.append('"folds": [\n{' + "},\n{".join(blocks) + "}\n]")
+    lines.append('"folds": [\n{' + "},\n{".join(blocks) + "}\n],")
+    lines.append(f'"{SEAL}": {_line(sha256_of_json({**head, "folds": folds}))}')
     write_whole(path, "{\n" + "\n".join(lines) + "\n}\n")
 
 
@@ -103,7 +104,7 @@ def read_split(where: Path | str) -> SplitList:
         known = ", ".join(protocol_names())
         raise DataError("is neither a file nor a protocol of crossray.", file=path, remedy=f"Protocols are: {known}.")
     if path.suffix.lower() == ".json":
-        return _parse(path.read_text(encoding="utf-8"), str(path))
+        return _parse(path.read_bytes(), str(path))
     return _from_csv(path)
 
 
@@ -165,7 +166,10 @@ def _line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _parse(text: str, where: str) -> SplitList:
+_ALTERED_REMEDY = "Take the original, or give your own list as a CSV of study_id, split."
+
+
+def _parse(text: str | bytes, where: str) -> SplitList:
     try:
         content = json.loads(text)
         _check_head(content, where)
@@ -182,8 +186,12 @@ def _parse(text: str, where: str) -> SplitList:
             "the id lists do not fit the hash: the file was altered.",
             file=where,
             field="hash",
-            remedy="Take the original, or give your own list as a CSV of study_id, split.",
+            remedy=_ALTERED_REMEDY,
         )
+    try:
+        unsealed(content)
+    except ValueError as error:
+        raise DataError(f"the file was altered: {error}.", file=where, remedy=_ALTERED_REMEDY) from error
     return split
 
 

@@ -9,18 +9,11 @@ from typing import Any, Literal
 
 from crossray.data.store_schema import FORMAT_VERSION, READABLE_VERSIONS
 from crossray.errors import ConfigError, StoreError
-from crossray.files import sha256_of_json
+from crossray.files import FileEntry, sha256_of_json, unsealed
 from crossray.settings import Settings, build_settings
 
 MANIFEST_NAME = "manifest.json"
 PREPARE_AGAIN = "Run 'crossray data prepare' again."
-
-
-class FileEntry(Settings):
-    """Size and sha256 of one file of the store."""
-
-    bytes: int
-    sha256: str
 
 
 class StoreInputs(Settings):
@@ -109,9 +102,11 @@ def _checked(content: Any, path: Path) -> StoreManifest:
             remedy=f"{PREPARE_AGAIN} Or install the crossray that wrote it.",
         )
     try:
-        manifest = build_settings(StoreManifest, content, file=path)
+        manifest = build_settings(StoreManifest, unsealed(content), file=path)
     except ConfigError as error:
         raise StoreError(f"was altered: {error.problem}", file=path, field=error.field, remedy=PREPARE_AGAIN) from error
+    except ValueError as error:
+        raise StoreError(f"was altered: {error}.", file=path, remedy=PREPARE_AGAIN) from error
     if manifest.hash != content_hash(manifest.label_names, manifest.prepared_size, manifest.files):
         raise StoreError("was altered: its hash is not that of its entries.", file=path, remedy=PREPARE_AGAIN)
     return manifest

@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from crossray.data.store_manifest import FileEntry
-from crossray.files import sha256_of, whole_file
+from crossray.files import FileEntry, whole_file
 
 #: Films that one Arrow record batch holds: bounds memory (64 films of 512 x 512 are 16 MB) and the 2 GB of a column.
 FILMS_PER_BLOCK = 64
@@ -27,7 +26,7 @@ def write_table(path: Path, schema: pa.Schema, rows: Iterable[dict[str, Any]], b
     with whole_file(path) as file, pa.ipc.new_stream(file, schema) as writer:
         for batch in _blocks(iter(rows), block):
             writer.write_batch(pa.RecordBatch.from_pylist(batch, schema=schema))
-    return FileEntry(bytes=path.stat().st_size, sha256=sha256_of(path))
+    return FileEntry.of(path)
 
 
 def _blocks(rows: Iterator[dict[str, Any]], block: int | None) -> Iterator[list[dict[str, Any]]]:

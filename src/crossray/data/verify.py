@@ -1,4 +1,4 @@
-"""Whether a store is the one that was written: every file hashed again, strangers named."""
+"""Whether a store is the one that was written: every file hashed again, and whose films a damage hits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from crossray.data.sources.base import Source
-from crossray.data.store import Store
+from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, PREPARE_AGAIN, StoreInputs, StoreManifest, read_manifest
 from crossray.errors import StoreError
-from crossray.files import sha256_of
+from crossray.files import Damage, damages_of
 
 
 @dataclass(frozen=True)
@@ -32,16 +34,26 @@ def verify_store(
         show: told (bytes hashed, bytes in all).
 
     Raises:
-        StoreError: half-written, altered, of another version, or with files that do not belong to it.
+        StoreError: half-written, altered, of another version, or with files that do not belong to it; of several
+            damages the first, and which studies it hits.
     """
     manifest = read_manifest(path)
+    damages = store_damages(path, manifest, show)
+    if damages:
+        first = damages[0]
+        more = f" {len(damages) - 1} more files are damaged." if damages[1:] else ""
+        raise StoreError(first.problem + more, file=first.file, remedy=_REMEDY)
+    check_content(path, manifest)
+    return Verification(len(manifest.files), _total(manifest), _changes(manifest, source))
+
+
+def check_content(path: Path, manifest: StoreManifest) -> None:
+    """Open a store whose files are whole: it holds what its manifest counts, and nothing else.
+
+    Raises:
+        StoreError: it does not.
+    """
     _check_strangers(path, manifest)
-    total = sum(entry.bytes for entry in manifest.files.values())
-    done = 0
-    for name, entry in manifest.files.items():
-        _check_file(path / name, entry.bytes, entry.sha256)
-        done += entry.bytes
-        show(done, total)
     store = Store.open(path)
     if (len(store), store.film_count) != (manifest.studies, manifest.films):
         raise StoreError(
@@ -50,17 +62,52 @@ def verify_store(
             file=path,
             remedy=PREPARE_AGAIN,
         )
-    return Verification(len(manifest.files), total, _changes(manifest, source))
 
 
-def _check_file(path: Path, size: int, sha256: str) -> None:
-    if not path.is_file():
-        raise StoreError("is missing: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
-    found = path.stat().st_size
-    if found != size:
-        raise StoreError(f"has {found} bytes, {size} were written.", file=path, remedy=PREPARE_AGAIN)
-    if sha256_of(path) != sha256:
-        raise StoreError("was altered: its sha256 is not the one that was written.", file=path, remedy=PREPARE_AGAIN)
+def open_whole(path: Path | str) -> Store:
+    """Open a store after hashing all of it: what is computed from a flipped bit cannot be told from a finding.
+
+    Raises:
+        StoreError: as :func:`verify_store`.
+    """
+    verify_store(Path(path))
+    return Store.open(path)
+
+
+def store_damages(
+    path: Path, manifest: StoreManifest, show: Callable[[int, int], None] = lambda done, total: None
+) -> list[Damage]:
+    """Every file of a store that is missing, cut short or altered; that of a shard with the studies it holds."""
+    done, total = 0, _total(manifest)
+
+    def tell(name: str) -> None:
+        nonlocal done
+        done += manifest.files[name].bytes or 0
+        show(done, total)
+
+    found = damages_of(path, manifest.files, tell)
+    hit = {damage.file.name for damage in found}
+    return [Damage(damage.file, damage.problem + _studies_of(damage.file, hit)) for damage in found]
+
+
+_REMEDY = f"{PREPARE_AGAIN} It makes the store anew from its source, to the same bytes."
+
+
+def _studies_of(file: Path, damaged: set[str]) -> str:
+    """Which studies a damaged table of films holds, as far as its table of studies is whole."""
+    shard = file.stem.removeprefix("films-")
+    if not shard.isdecimal() or file.name != film_table_name(int(shard)):
+        return ""
+    studies = study_table_name(int(shard))
+    if studies in damaged:
+        return ""
+    with pa.memory_map(str(file.with_name(studies))) as source, pa.ipc.open_stream(source) as reader:
+        ids = reader.read_all().column("study_id").to_pylist()
+    return f" It holds the films of {len(ids)} studies: {', '.join(ids)}."
+
+
+def _total(manifest: StoreManifest) -> int:
+    return sum(entry.bytes or 0 for entry in manifest.files.values())
 
 
 def _check_strangers(path: Path, manifest: StoreManifest) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from crossray.errors import ConfigError
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.protocol import DEFAULT_TASKS, TASKS, EvaluationConfig
+from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
@@ -68,13 +69,17 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
 
     cells = request.cells or request.out / "cells"
     if request.ensemble:
-        return evaluate(ensemble_folds([opened([member]) for member in request.runs], cells, progress), request.out)
+        members = [opened([member]) for member in request.runs]
+        results = evaluate(ensemble_folds(members, cells, progress), request.out)
+        seal_results(request.out)
+        return results
     folds = opened(request.runs).folds(cells, progress)
     results = evaluate(folds, request.out)
     if request.report:
         from crossray.evaluation.report import write_report  # matplotlib takes its time to import
 
         write_report(folds, results, request.out)
+    seal_results(request.out)
     return results
 
 

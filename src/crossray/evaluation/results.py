@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +12,10 @@ from pydantic import PrivateAttr
 
 from crossray.errors import CrossRayError
 from crossray.evaluation.intervals import Interval
+from crossray.evaluation.result_files import break_seal
 from crossray.evaluation.row_files import finite, json_text, read_table_of, rows_as_csv
 from crossray.files import explained_disk_errors, write_whole
 from crossray.settings import Settings
-
-_LIBRARIES = ("crossray", "torch", "torchvision", "timm", "transformers", "scikit-learn", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -126,35 +122,23 @@ def row_of(interval: Interval, **fields: object) -> Row:
 _BOUNDS = (("value", "estimate"), ("low", "low"), ("high", "high"))
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, the machine's platform and the libraries that numbers depend on."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def command_line() -> str:
     """The command that this process was started with, as one would type it."""
     return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def write_results(results: Results, folder: Path) -> None:
-    """Write ``results.json``, ``results.csv``, ``results.md`` and ``draws.npz``, each whole or not at all."""
+    """Write ``results.json``, ``results.csv``, ``results.md`` and ``draws.npz``, each whole or not at all.
+
+    When all else of the folder is written, :func:`seal_results` is to be called.
+    """
     from crossray.evaluation.draws import write_draws
     from crossray.evaluation.tables import markdown
 
     content = json_text(results)
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
+        break_seal(folder)
         write_draws(results, content, folder)
         write_whole(folder / "results.json", content)
         write_whole(folder / "results.csv", rows_as_csv(results.rows, Row))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +10,8 @@ from typing import Any
 
 from crossray.errors import CheckpointError
 from crossray.files import sha256_of
-from crossray.inference.run_files import ModelConfig, checkpoint_file, read_model_config
+from crossray.inference.run_files import CONFIG_FILE, ModelConfig, checkpoint_file, read_model_config, read_run_manifest
 from crossray.settings import read_yaml
-
-CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -63,9 +60,7 @@ class Run:
     @cached_property
     def made_from(self) -> Mapping[str, str]:
         """Hashes of the store and the split that it was trained on."""
-        content = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        found = content.get("made_from", {})
-        return found if isinstance(found, dict) else {}
+        return read_run_manifest(self.path).made_from
 
     def check_made_from(self, store_hash: str, split_hash: str) -> None:
         """Refuse to evaluate on another store or split than the run was trained on: its test side may have been seen.

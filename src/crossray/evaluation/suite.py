@@ -10,6 +10,7 @@ from typing import Any
 from crossray.data.split_files import read_split
 from crossray.data.splits import SplitList
 from crossray.data.store import Store
+from crossray.data.verify import open_whole
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.class_retrieval_task import class_retrieval_rows
@@ -20,12 +21,13 @@ from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, WIT
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
-from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.results import Provenance, Results, Row, command_line, write_results
 from crossray.evaluation.retrieval_task import fold_ranks
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
 from crossray.evaluation.tasks import fold_scores
 from crossray.settings import build_settings
+from crossray.versions import now, versions
 
 Predictions = Mapping[Evaluated, Sequence[tuple[str, Arrays]]]
 """What was evaluated → (fold, cell) for each fold."""
@@ -109,7 +111,7 @@ def open_evaluation(
         protocol_changes: fields of the protocol to change, such as ``draws``.
     """
     runs = tuple(find_runs(paths, checkpoint))
-    opened = Store.open(store or runs[0].store)
+    opened = open_whole(store or runs[0].store)
     list_ = read_split(split or runs[0].split)
     protocol = protocol_for(list_.protocol, opened.label_names, opened.labels)
     if protocol_changes:

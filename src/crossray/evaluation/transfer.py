@@ -21,6 +21,7 @@ from crossray.data.split_files import read_split
 from crossray.data.splits import Fold, SplitList, nested_fractions
 from crossray.data.store import Store
 from crossray.data.study import View
+from crossray.data.verify import open_whole
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part, names_in, part_of, tested_hash
@@ -32,13 +33,15 @@ from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.protocol import Protocol
-from crossray.evaluation.results import Provenance, Results, Row, command_line, now, versions, write_results
+from crossray.evaluation.result_files import seal_results
+from crossray.evaluation.results import Provenance, Results, Row, command_line, write_results
 from crossray.evaluation.retrieval_task import fold_ranks, galleries_of, ranked
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
 from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task, zero_shot_task
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings
+from crossray.versions import now, versions
 
 _Models = Mapping[Evaluated, RunModel | FloorModel]
 
@@ -95,7 +98,8 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
         CheckpointError, StoreError, DataError: run, stores or split cannot be used.
     """
     run = find_runs([request.run], request.checkpoint)[0]
-    train_store, test_store, split = Store.open(request.train), Store.open(request.test), read_split(request.split)
+    train_store, test_store = open_whole(request.train), open_whole(request.test)
+    split = read_split(request.split)
     fold = split.fold(request.fold or split.folds[0].name)
     films = JoinedFilms(train_store, test_store)
     tested = _tested_studies(run, test_store)
@@ -117,6 +121,7 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     if groups and features:
         told = confounding_rows(features, test_store, cohort.test, groups, protocol, config.probe)
         write_confounding(told, request.out)
+    seal_results(request.out)
     return results
 
 

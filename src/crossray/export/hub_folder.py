@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,20 @@ from torch.nn import functional as F
 
 import crossray
 from crossray.export.parity import TEXTS, Parity, difference, noise_films
-from crossray.files import sha256_of, write_json, write_whole
+from crossray.files import FileEntry, sha256_of, write_sealed_json, write_whole
 from crossray.inference.joint_model import JointModel
-from crossray.inference.run_files import RUN_FORMAT_VERSION, ModelConfig, checkpoint_file, read_model_config
+from crossray.inference.run_files import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    ModelConfig,
+    RunManifest,
+    checkpoint_file,
+    read_model_config,
+    read_run_manifest,
+)
 from crossray.tensor_file import write_tensors
 
-CONFIG, MANIFEST, WEIGHTS = "config.yaml", "manifest.json", "checkpoints/best.safetensors"
+WEIGHTS = "checkpoints/best.safetensors"
 
 _NAMED_WEIGHTS = ("none", "imagenet", "minilm")
 
@@ -30,25 +36,20 @@ def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_siz
         How far the folder's vectors are from the run's: zero.
     """
     config = read_model_config(run)
-    write_whole(out / CONFIG, yaml.safe_dump(_without_places(config), sort_keys=False, allow_unicode=True))
+    write_whole(out / CONFIG_FILE, yaml.safe_dump(_without_places(config), sort_keys=False, allow_unicode=True))
     model.tokenizer.save(out / "tokenizer")
     facts = {"kind": "crossray weights"}
     (out / "checkpoints").mkdir(exist_ok=True)
     write_tensors(out / WEIGHTS, model.method.state_dict(), facts)
-    manifest: Mapping[str, Any] = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    write_json(
-        out / MANIFEST,
-        {
-            "kind": "run",
-            "format_version": RUN_FORMAT_VERSION,
-            "crossray": crossray.__version__,
-            "outcome": "exported",
-            "made_from": manifest.get("made_from", {}),
-            "prepared_size": prepared_size,
-            "weights_of": sha256_of(checkpoint_file(run, checkpoint)),
-            "files": {name: sha256_of(out / name) for name in (CONFIG, WEIGHTS, "tokenizer/tokenizer.json")},
-        },
+    manifest = RunManifest(
+        crossray=crossray.__version__,
+        outcome="exported",
+        made_from=read_run_manifest(run).made_from,
+        prepared_size=prepared_size,
+        weights_of=sha256_of(checkpoint_file(run, checkpoint)),
+        files={name: FileEntry.of(out / name) for name in (CONFIG_FILE, WEIGHTS, "tokenizer/tokenizer.json")},
     )
+    write_sealed_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
     return _parity(model, JointModel.load(out), prepared_size)
 
 

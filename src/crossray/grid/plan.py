@@ -14,10 +14,11 @@ from crossray.evaluation.draws import DRAWS_FILE
 from crossray.evaluation.runs import Run
 from crossray.files import sha256_of_json
 from crossray.grid.config import Grid
+from crossray.inference.run_files import CONFIG_FILE
 from crossray.settings import read_yaml
 from crossray.training.logs import METRICS_FILE
 from crossray.training.recipe import Recipe
-from crossray.training.run_folder import CONFIG_FILE, config_differences, run_outcome
+from crossray.training.run_folder import config_differences, run_outcome
 
 STAMP_FILE = "evaluated.json"
 

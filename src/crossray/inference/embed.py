@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.film_file import read_prepared
-from crossray.data.store import Store
+from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, CrossRayError, DataError
 from crossray.files import explained_disk_errors, write_whole
 from crossray.inference.joint_model import JointModel, Progress
@@ -99,7 +99,7 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _of_store(folder: Path) -> tuple[tuple[str, ...], Iterator[NDArray[np.uint8]]]:
-    store = Store.open(folder)
+    store = open_whole(folder)
     rows = range(store.film_count)
     if not rows:
         raise DataError("the store holds no film.", file=folder)

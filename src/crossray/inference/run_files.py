@@ -4,19 +4,100 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from crossray.data.augment import ImageInputConfig
 from crossray.data.text import TextConfig
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
-from crossray.errors import CheckpointError
+from crossray.errors import CheckpointError, ConfigError
+from crossray.files import FileEntry, unsealed
 from crossray.methods.build import MethodConfig
 from crossray.settings import Settings, build_settings, read_yaml
 
+CONFIG_FILE = "config.yaml"
+MANIFEST_FILE = "manifest.json"
+CHECKPOINTS = "checkpoints"
+TRAINING = "training"
+"""The outcome of a run that is not over."""
+
 RUN_FORMAT_VERSION = 1
+
+
+class Sitting(Settings):
+    """What a run was carried out with, from a start to a stop: all that its last digits depend on beside the recipe.
+
+    Attributes:
+        code: version and hash of the modules that training uses.
+        versions: of Python, the platform and libraries.
+        device: the accelerator's name, or the instructions that the CPU offers.
+        threads: of each process.
+        processes: that trained together.
+    """
+
+    code: str
+    versions: dict[str, str]
+    device: str
+    threads: int
+    processes: int
+
+
+class RunManifest(Settings):
+    """``manifest.json`` of a run.
+
+    Attributes:
+        crossray: version that began it.
+        outcome: ``training``, or how it ended (``finished``, ``stopped early``), or ``exported``.
+        made_from: hashes of ``store`` and ``split``, and of the file of ``initial_weights`` if there is one.
+        prepared_size: side of the films in its store; runs of earlier versions do not say it.
+        weights_of: of an exported folder: sha256 of the checkpoint it was made from.
+        sittings: one, unless it was resumed with other code or another environment. Earlier versions have none.
+        files: what was written; while it trains, only what does not change any more.
+    """
+
+    kind: Literal["run"] = "run"
+    format_version: int = RUN_FORMAT_VERSION
+    crossray: str = "unknown"
+    outcome: str = "unknown"
+    made_from: dict[str, str] = Field(default_factory=dict)
+    prepared_size: int | None = None
+    weights_of: str | None = None
+    sittings: tuple[Sitting, ...] = ()
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _a_hash_alone_is_an_entry_too(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {name: FileEntry(entry) if isinstance(entry, str) else entry for name, entry in value.items()}
+
+
+def read_run_manifest(run: Path) -> RunManifest:
+    """The manifest of a run folder.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of another format version.
+    """
+    file = run / MANIFEST_FILE
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        version = content["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the run's manifest is missing or damaged ({error}).", file=file) from error
+    if version != RUN_FORMAT_VERSION:
+        raise CheckpointError(
+            f"the run has format version {version}; this CrossRay reads {RUN_FORMAT_VERSION}.",
+            file=file,
+            field="format_version",
+            remedy="Use the CrossRay that wrote it (its version stands in the manifest).",
+        )
+    try:
+        return build_settings(RunManifest, unsealed(content), file=file)
+    except (ConfigError, ValueError) as error:
+        raise CheckpointError(f"the run's manifest is damaged: {error}.", file=file) from error
 
 
 class ModelConfig(Settings):
@@ -36,11 +117,11 @@ def read_model_config(run: Path) -> ModelConfig:
         CheckpointError: the folder is no run, was not set up completely, or has another format version.
         ConfigError: ``config.yaml`` is damaged.
     """
-    file = run / "config.yaml"
+    file = run / CONFIG_FILE
     if not file.is_file():
         problem = "is not a run folder: it has no config.yaml." if run.is_dir() else "there is no such run folder."
         raise CheckpointError(problem, file=run, remedy="Give the folder that crossray pretrain wrote.")
-    _check_version(run / "manifest.json")
+    read_run_manifest(run)  # of a version that can be read
     content = read_yaml(file)
     missing = [name for name in ModelConfig.model_fields if name not in content]
     if missing:
@@ -54,7 +135,7 @@ def checkpoint_file(run: Path, checkpoint: str) -> Path:
     Raises:
         CheckpointError: they are not there; the message names those that are.
     """
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     file = folder / f"{checkpoint}.safetensors"
     if not file.is_file():
         there = sorted(path.stem for path in folder.glob("*.safetensors") if path.stem != "state")
@@ -72,24 +153,4 @@ def prepared_size_of(run: Path) -> int:
         CheckpointError, ConfigError: as :func:`read_model_config`.
     """
     image = read_model_config(run).image
-    found = _manifest(run / "manifest.json").get("prepared_size")
-    return found if isinstance(found, int) and found > 0 else image.resize or image.size
-
-
-def _manifest(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return {"format_version": content["format_version"], **content}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError("the run's manifest is missing or damaged.", file=file) from error
-
-
-def _check_version(file: Path) -> None:
-    version = _manifest(file)["format_version"]
-    if version != RUN_FORMAT_VERSION:
-        raise CheckpointError(
-            f"the run has format version {version}; this CrossRay reads {RUN_FORMAT_VERSION}.",
-            file=file,
-            field="format_version",
-            remedy="Use the CrossRay that wrote it (its version stands in the manifest).",
-        )
+    return read_run_manifest(run).prepared_size or image.resize or image.size

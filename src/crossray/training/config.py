@@ -191,6 +191,7 @@ class RuntimeConfig(Settings):
     ``checkpoint_every_steps`` and ``checkpoint_every_seconds`` say how often the state to resume from is written
     (whichever comes first, and always at the end of an epoch). ``devices`` counts processes of a host, one a device;
     torchrun and SLURM say it themselves. ``timeout_seconds`` is how long processes wait for one that does not answer.
+    ``check_store`` hashes the whole store before the first step: from what is damaged there, nothing is learned.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -198,6 +199,7 @@ class RuntimeConfig(Settings):
     nodes: int = Field(default=1, ge=1)
     timeout_seconds: float = Field(default=1800.0, gt=0.0)
     workers: int = Field(default=0, ge=0)
+    check_store: bool = True
     checkpoint_every_steps: int | None = Field(default=None, ge=1)
     checkpoint_every_seconds: float | None = Field(default=600.0, gt=0.0)
     tensorboard: bool = True

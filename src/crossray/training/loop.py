@@ -13,8 +13,9 @@ import torch
 from lightning_fabric import Fabric
 
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import pair_loader, to_pair_batch
+from crossray.data.pairs import explained_worker_deaths, pair_loader, to_pair_batch
 from crossray.data.sampling import GlobalBatchSampler
+from crossray.inference.run_files import CHECKPOINTS
 from crossray.methods.base import Method
 from crossray.training.clipping import clip_gradients
 from crossray.training.config import RuntimeConfig, TrainingConfig
@@ -28,8 +29,6 @@ from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import backward_step, encode, seed_step
 from crossray.training.timeline import Timeline, plan_run
 from crossray.training.validation import ValidationSet, Validator, validate, validator_for
-
-CHECKPOINTS = "checkpoints"
 
 
 def fit(
@@ -57,6 +56,7 @@ def fit(
         ConfigError: batch size, split and processes do not fit together, or the selection metric is unknown.
         DivergedError: the loss is no longer a number.
         CheckpointError: a checkpoint is damaged, of another run, or cannot be written.
+        DataError: a worker process that reads the data was killed.
     """
     validator = validator_for(parts.method, config, validator)
     steps = epoch_steps(len(parts.training), parts.method, config, fabric.world_size)
@@ -67,7 +67,7 @@ def fit(
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
     parts.method.train()
-    with StopSignals() as stop, log:
+    with StopSignals() as stop, log, explained_worker_deaths():
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
         session.saved = time.monotonic()
         while state.place.finished is None:

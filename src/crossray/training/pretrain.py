@@ -13,9 +13,11 @@ from crossray.data.pairs import LeftOut, PairDataset, captions_of
 from crossray.data.sentence_order import SentenceOrder
 from crossray.data.split_files import read_split, rows_of_fold
 from crossray.data.store import Store
+from crossray.data.verify import open_whole
 from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
 from crossray.errors import ConfigError, DataError
+from crossray.files import sha256_of
 from crossray.freed_memory import keep_freed_memory
 from crossray.methods.build import build_method
 from crossray.tensor_file import load_weights, read_tensors
@@ -24,7 +26,15 @@ from crossray.training.distributed import start_fabric
 from crossray.training.loop import fit
 from crossray.training.processes import explained_lost_processes, require_agreement
 from crossray.training.recipe import Recipe
-from crossray.training.run_folder import TOKENIZER, Provenance, list_left_out, open_run, seal_run
+from crossray.training.run_folder import (
+    TOKENIZER,
+    Provenance,
+    list_left_out,
+    note_inputs,
+    open_run,
+    seal_run,
+    sitting_now,
+)
 from crossray.training.session import RunSummary, TrainingParts
 from crossray.training.validation import Validator
 
@@ -66,8 +76,9 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
 def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None) -> RunSummary:
     data = _open_data(recipe)
     if fabric.is_global_zero:
-        open_run(output, recipe, data.provenance)
+        open_run(output, recipe, data.provenance, sitting_now(fabric.device, fabric.world_size))
         _keep_tokenizer(recipe, data, output / TOKENIZER)
+        note_inputs(output)
     fabric.barrier()
     identity = data.provenance.identity(recipe)
     require_agreement(fabric, output, identity)
@@ -85,13 +96,14 @@ def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | 
         validator=validator,
     )
     if summary.outcome != "interrupted" and fabric.is_global_zero:
-        seal_run(output, data.provenance, summary.outcome)
+        seal_run(output, summary.outcome)
     fabric.barrier()
     return summary
 
 
 def _open_data(recipe: Recipe) -> _Data:
-    store = Store.open(recipe.data.store)
+    store = open_whole(recipe.data.store) if recipe.runtime.check_store else Store.open(recipe.data.store)
+    initial = recipe.training.initial_weights
     split = read_split(recipe.data.split)
     fold = split.fold(recipe.data.fold)
     rows = rows_of_fold(fold, store)
@@ -105,7 +117,12 @@ def _open_data(recipe: Recipe) -> _Data:
         training=[store.study_ids[row] for row in rows.train],
         validation=[store.study_ids[row] for row in rows.validation],
         absent=[LeftOut(study_id, "not in the store") for study_id in rows.absent if study_id not in fold.test],
-        provenance=Provenance(store=store.hash, split=split.hash, prepared_size=store.prepared_size),
+        provenance=Provenance(
+            store=store.hash,
+            split=split.hash,
+            prepared_size=store.prepared_size,
+            initial_weights=None if initial is None else sha256_of(weights_file(initial)),
+        ),
     )
 
 
@@ -117,13 +134,13 @@ def _keep_tokenizer(recipe: Recipe, data: _Data, folder: Path) -> None:
     if folder.is_dir():
         return
     source = _initial_run(recipe)
-    if source is not None:
-        shutil.copytree(source / TOKENIZER, folder)
-        return
-    reports = (data.store.report(data.store.index_of(study_id)) for study_id in data.training)
-    texts = (caption.text for report in reports for caption in captions_of(report, recipe.text, "report"))
     temporary = folder.with_name(f".{folder.name}.tmp")
-    build_tokenizer(recipe.text_encoder, texts).save(temporary)
+    if source is not None:
+        shutil.copytree(source / TOKENIZER, temporary, dirs_exist_ok=True)
+    else:
+        reports = (data.store.report(data.store.index_of(study_id)) for study_id in data.training)
+        texts = (caption.text for report in reports for caption in captions_of(report, recipe.text, "report"))
+        build_tokenizer(recipe.text_encoder, texts).save(temporary)
     temporary.replace(folder)
 
 

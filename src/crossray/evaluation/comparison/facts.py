@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from crossray.evaluation.comparison.entries import Entry, provenance_of
 from crossray.evaluation.comparison.table import Comparison
-from crossray.evaluation.results import command_line, now, versions
+from crossray.evaluation.results import command_line
+from crossray.versions import now, versions
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,11 @@ from crossray.evaluation.localized.table import (
 from crossray.evaluation.localized.task_run import Outcome, TaskRun
 from crossray.evaluation.localized.trunks import OpenedTrunk, open_trunk
 from crossray.evaluation.metrics import FloatArray
-from crossray.evaluation.results import command_line, now, versions
+from crossray.evaluation.result_files import seal_results
+from crossray.evaluation.results import command_line
 from crossray.files import sha256_of_json
 from crossray.freed_memory import keep_freed_memory
+from crossray.versions import now, versions
 
 if TYPE_CHECKING:
     from crossray.evaluation.localized.report import TaskPage
@@ -75,6 +77,7 @@ def run_localized(request: LocalizedRequest, say: Say | None = None) -> Localize
         results = session.results()
         write_localized(results, request.out, session.samples)
         session.write_report(results)
+        seal_results(request.out)
     assert results is not None  # a plan without tasks is refused
     return results
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from crossray.evaluation.grounding_rows import ALL_PHRASES
 from crossray.evaluation.results import Results, Row
 from crossray.evaluation.rows import COMMON, DIRECTIONS, MACRO
 from crossray.evaluation.tables import number
+from crossray.inference.run_files import read_run_manifest
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,7 @@ def _value(row: Row) -> str:
 
 
 def _outcomes(folds: Sequence[FoldEvaluation]) -> str:
-    outcomes = []
-    for fold in folds:
-        manifest = json.loads((fold.run.path / "manifest.json").read_text(encoding="utf-8"))
-        outcomes.append(str(manifest.get("outcome", "unknown")))
-    return ", ".join(dict.fromkeys(outcomes))
+    return ", ".join(dict.fromkeys(read_run_manifest(fold.run.path).outcome for fold in folds))
 
 
 def _text_encoder(section: Mapping[str, Any]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ from torch import Tensor
 import crossray
 from crossray.data.store import Store
 from crossray.data.text import select_text
+from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
 from crossray.inference.embed import unit
@@ -32,9 +32,10 @@ from crossray.inference.search.manifest import (
     MANIFEST_FILE,
     IndexManifest,
     Kind,
-    read_manifest,
+    is_of_index,
 )
 from crossray.inference.search.write import Vectors, write_index
+from crossray.versions import now
 
 EXACT_UNTIL = 2_000_000
 """Vectors up to which ``auto`` compares all of them: a tenth of a second a query at 256 numbers each."""
@@ -77,7 +78,7 @@ def build_index(
         DataError: ``out`` holds other things than an index.
     """
     _check_place(out)
-    opened, model = Store.open(store), JointModel.load(run, checkpoint)
+    opened, model = open_whole(store), JointModel.load(run, checkpoint)
     weights = sha256_of(checkpoint_file(Path(run), checkpoint))
     maker = _Maker(opened, model, _Earlier.of(out, weights), batch_size)
     sides: dict[Side, Vectors] = {"films": maker.films(progress)}
@@ -98,7 +99,7 @@ def build_index(
         dimension=sides["films"].matrix.shape[1],
         kind=_kind(kind, max(counts.values())),
         version=crossray.__version__,
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        date=now(),
     )
     return BuildSummary(write_index(out, sides, manifest), {name: side.embedded for name, side in sides.items()})
 
@@ -234,5 +235,8 @@ def _check_place(out: Path) -> None:
     """
     if out.is_file():
         raise ConfigError("is a file.", file=out, field="--out", remedy="Choose a folder.")
-    if out.is_dir() and any(out.iterdir()):
-        read_manifest(out)
+    strangers = [path for path in out.iterdir() if not is_of_index(path.name)] if out.is_dir() else []
+    if strangers:
+        raise DataError(
+            f"is not empty and holds no index, but '{strangers[0].name}'.", file=out, remedy="Choose a new folder."
+        )

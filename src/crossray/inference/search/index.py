@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from crossray.errors import ConfigError, DataError
-from crossray.files import sha256_of
+from crossray.files import damages_of
 from crossray.inference.embed import unit
 from crossray.inference.search.manifest import BUILD_AGAIN, IndexManifest, read_manifest
 
@@ -64,14 +64,8 @@ class SearchIndex:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        for name, entry in manifest.files.items():
-            path = folder / name
-            found = path.stat().st_size if path.is_file() else None
-            if found != entry.bytes:
-                problem = "is missing." if found is None else f"has {found} bytes, {entry.bytes} were written."
-                raise DataError(problem, file=path, remedy=BUILD_AGAIN)
-            if sha256_of(path) != entry.sha256:
-                raise DataError("was altered: its sha256 is not the one in index.json.", file=path, remedy=BUILD_AGAIN)
+        for damage in damages_of(folder, manifest.files):
+            raise DataError(damage.problem, file=damage.file, remedy=BUILD_AGAIN)
         if store_hash is not None and store_hash != manifest.store_hash:
             raise DataError(
                 f"was made from a store of hash {manifest.store_hash[:12]}, this one has {store_hash[:12]}.",

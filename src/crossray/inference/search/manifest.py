@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError
 
 from crossray.errors import DataError
+from crossray.files import FileEntry, unsealed
 from crossray.settings import Settings
 
 INDEX_FORMAT_VERSION = 1
@@ -16,13 +18,6 @@ MANIFEST_FILE = "index.json"
 BUILD_AGAIN = "Make it again with crossray index build."
 
 Kind = Literal["exact", "ivf", "hnsw"]
-
-
-class IndexFile(Settings):
-    """Size and sha256 of a file."""
-
-    bytes: int
-    sha256: str
 
 
 class IndexManifest(Settings):
@@ -51,9 +46,17 @@ class IndexManifest(Settings):
     reports: int
     dimension: int
     kind: Kind
-    files: dict[str, IndexFile] = Field(default_factory=dict)
+    files: dict[str, FileEntry] = Field(default_factory=dict)
     version: str
     date: str
+
+
+_OF_AN_INDEX = re.compile(r"index\.json|(films|reports)-[0-9a-f]{12}\.(faiss|parquet)|\..+\.tmp")
+
+
+def is_of_index(name: str) -> bool:
+    """Whether a file's name is one of an index, or of what a killed build left of one."""
+    return _OF_AN_INDEX.fullmatch(name) is not None
 
 
 def read_manifest(folder: Path) -> IndexManifest:
@@ -74,7 +77,9 @@ def read_manifest(folder: Path) -> IndexManifest:
         problem = f"has format version {version}; this CrossRay reads {INDEX_FORMAT_VERSION}."
         raise DataError(problem, file=path, field="format_version", remedy=BUILD_AGAIN)
     try:
-        return IndexManifest.model_validate(content)
+        return IndexManifest.model_validate(unsealed(content))
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise DataError("is damaged.", file=path, field=field, remedy=BUILD_AGAIN) from error
+    except ValueError as error:
+        raise DataError(f"is damaged: {error}.", file=path, remedy=BUILD_AGAIN) from error

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossray.errors import DataError
-from crossray.files import explained_disk_errors, whole_file, write_json
+from crossray.files import FileEntry, explained_disk_errors, whole_file, write_sealed_json
 from crossray.inference.search.index import FloatArray, Side
-from crossray.inference.search.manifest import MANIFEST_FILE, IndexFile, IndexManifest, Kind
+from crossray.inference.search.manifest import MANIFEST_FILE, IndexManifest, Kind
 
 _HNSW_NEIGHBOURS = 32
 _LISTS_PER_ROOT = 4  # IVF: lists = 4 sqrt(n), of which every sixteenth is searched
@@ -40,25 +40,25 @@ def write_index(out: Path, sides: dict[Side, Vectors], manifest: IndexManifest) 
     """
     with explained_disk_errors(DataError, out):
         out.mkdir(parents=True, exist_ok=True)
-        files: dict[str, IndexFile] = {}
+        files: dict[str, FileEntry] = {}
         for side, vectors in sides.items():
             if len(vectors.matrix):
                 files |= _place(out, side, ".faiss", _faiss_bytes(vectors.matrix, manifest.kind))
                 files |= _place(out, side, ".parquet", _parquet_bytes(vectors.table))
         finished = manifest.model_copy(update={"files": files})
-        write_json(out / MANIFEST_FILE, finished.model_dump(mode="json"))
+        write_sealed_json(out / MANIFEST_FILE, finished.model_dump(mode="json"))
         for path in out.iterdir():
             if path.name not in files and path.suffix in (".faiss", ".parquet"):
                 path.unlink()
     return finished
 
 
-def _place(out: Path, side: Side, ending: str, content: bytes) -> dict[str, IndexFile]:
+def _place(out: Path, side: Side, ending: str, content: bytes) -> dict[str, FileEntry]:
     digest = hashlib.sha256(content).hexdigest()
     name = f"{side}-{digest[:12]}{ending}"
     with whole_file(out / name) as file:
         file.write(content)
-    return {name: IndexFile(bytes=len(content), sha256=digest)}
+    return {name: FileEntry(digest, len(content))}
 
 
 def _faiss_bytes(vectors: FloatArray, kind: Kind) -> bytes:
