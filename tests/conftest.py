@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pseudonym_key() -> Iterator[None]:
+    """A key of the tests' own, so that none is made in the home of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CROSSRAY_PSEUDONYM_KEY", "the key of the tests, known to everybody")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,13 @@ def prepare(
     option: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the source, as key=value (count=400). Repeatable.")
     ] = None,
+    deidentify: Annotated[
+        str, typer.Option(help="on, off, or auto: on for 'folder', off for published sets (docs/deidentification.md).")
+    ] = "auto",
+    key_file: Annotated[Path | None, typer.Option(help="The key that ids are hashed with; made if missing.")] = None,
 ) -> None:
     """Prepare films and reports into a store; killed and called again, it goes on where it was."""
+    from crossray.data.deidentify import deidentified
     from crossray.data.prepare import PrepareConfig, prepare_store
     from crossray.data.progress import film_progress
     from crossray.data.sources.build import build_source
@@ -29,6 +34,10 @@ def prepare(
     wanted = [view.strip() for view in views.split(",") if view.strip()]
     config = build_settings(PrepareConfig, {"size": size, "views": wanted, "labels": labels})
     built = build_source(source, root, apply_overrides({}, option or []))
+    built, key = deidentified(built, deidentify, key_file, out)
+    if key is not None:
+        told = "was made just now: keep it, and keep it apart from the store" if key.made else "is used"
+        typer.echo(f"Ids become keyed hashes; the key in {key.place} {told}.")
     with film_progress() as show:
         summary = prepare_store(built, out, config, workers, show)
     if summary.up_to_date:

@@ -20,6 +20,7 @@ _INSIDE = "A list and one of its folds (iu-rr-v1:0): split without that fold's t
 _PUBLISHER = "Take the publisher's own split, as one fold."
 _TEST = "One fixed split with this share for test instead of folds."
 _SHARE = "Share of each training side set aside for validation."
+_KEY = "With --list: the key of the store, where the list has ids as they were before they became keyed hashes."
 _FOLDS, _VALIDATION = 5, 0.1
 
 
@@ -37,6 +38,7 @@ def split(
     texts: Annotated[str, typer.Option(help="Studies with identical text: together or apart.")] = "together",
     seed: Annotated[int, typer.Option(help="Breaks ties; the same seed gives the same list.")] = 0,
     name: Annotated[str | None, typer.Option(help="The protocol's name, part of its hash; custom by default.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help=_KEY)] = None,
 ) -> None:
     """Split a store by patient, identical texts together, every label spread evenly; print what each side holds.
 
@@ -45,6 +47,7 @@ def split(
 
     With --inside settings can be chosen by whole evaluations that have not seen the test side they are chosen for.
     """
+    from crossray.data.deidentify import split_under_pseudonyms
     from crossray.data.publisher_split import publisher_split
     from crossray.data.split_files import read_split, write_split
     from crossray.data.split_report import split_lines
@@ -57,7 +60,7 @@ def split(
     opened = Store.open(store)
     table, how = _table(opened, labels, inside), _texts(texts)
     if given is not None:
-        made = read_split(given)
+        made = split_under_pseudonyms(read_split(given), opened, key_file)
     elif publisher:
         made = publisher_split(opened, table, set_aside=set_aside, seed=seed, texts=how, protocol=name)
     else:

@@ -16,16 +16,22 @@ def verify(
     option: Annotated[
         list[str] | None, typer.Option("--set", help="An option that the source was prepared with. Repeatable.")
     ] = None,
+    key_file: Annotated[Path | None, typer.Option(help="The key that the source's ids were hashed with.")] = None,
 ) -> None:
     """Hash every file of a store and compare with what was written."""
+    from crossray.data.pseudonyms import find_key
     from crossray.data.sources.build import build_source
+    from crossray.data.sources.deidentified import DeidentifiedSource
     from crossray.data.store_manifest import read_manifest
     from crossray.data.verify import verify_store
     from crossray.errors import StoreError
     from crossray.settings import apply_overrides
 
     options = apply_overrides({}, option or [])
-    source = build_source(read_manifest(store).inputs.source, root, options) if root is not None else None
+    inputs = read_manifest(store).inputs
+    source = build_source(inputs.source, root, options) if root is not None else None
+    if source is not None and inputs.pseudonym_key:
+        source = DeidentifiedSource(source, find_key(key_file, store=store, make=False).key)
     found = verify_store(store, source)
     typer.echo(f"{store} is whole: {found.files} files, {found.bytes / 1e6:.1f} MB, every sha256 as written.")
     if found.changes:

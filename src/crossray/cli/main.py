@@ -17,6 +17,7 @@ from crossray.cli.data_class_list import class_list
 from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
+from crossray.cli.data_pseudonyms import pseudonyms
 from crossray.cli.data_split import split
 from crossray.cli.data_template import template
 from crossray.cli.data_twin import twin
@@ -83,6 +84,7 @@ app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)
 data_app.command("prepare")(prepare)
+data_app.command("pseudonyms")(pseudonyms)
 data_app.command("describe")(describe)
 data_app.command("verify")(verify)
 data_app.command("audit")(audit)

@@ -18,6 +18,7 @@ from crossray.data.publish import check_replaceable, publish, recover, work_fold
 from crossray.data.selection import Selection, select_studies
 from crossray.data.shards import ShardJob, ShardOutcome, finished_shard
 from crossray.data.sources.base import Rejected, Remark, Source
+from crossray.data.sources.deidentified import pseudonym_key_of
 from crossray.data.store_manifest import (
     MANIFEST_NAME,
     StoreInputs,
@@ -94,6 +95,7 @@ def prepare_store(
         fingerprint=source.fingerprint(),
         config=config.model_dump(mode="json"),
         code=preparation_code(source.name),
+        pseudonym_key=pseudonym_key_of(source),
     )
     earlier = _earlier_manifest(destination)
     if earlier is not None and earlier.inputs == inputs:

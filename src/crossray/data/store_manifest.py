@@ -19,13 +19,15 @@ PREPARE_AGAIN = "Run 'crossray data prepare' again."
 class StoreInputs(Settings):
     """What a store is made from; its hash is the store's key, so that a stale store is noticed.
 
-    ``code`` changes when the same input would be prepared differently.
+    ``code`` changes when the same input would be prepared differently. ``pseudonym_key`` names the key that ids were
+    hashed with (never the key itself); empty where they are the source's own.
     """
 
     source: str
     fingerprint: str
     config: dict[str, Any]
     code: str
+    pseudonym_key: str = ""
 
     @property
     def key(self) -> str:
@@ -39,6 +41,9 @@ class StoreInputs(Settings):
             changes.append(f"source: {earlier.source} -> {self.source}")
         elif self.fingerprint != earlier.fingerprint:
             changes.append("the files of the source changed")
+        if self.pseudonym_key != earlier.pseudonym_key:
+            names = (inputs.pseudonym_key or "none, ids as the source has them" for inputs in (earlier, self))
+            changes.append(f"key of pseudonyms: {' -> '.join(names)}")
         for name in sorted(self.config.keys() | earlier.config.keys()):
             old, new = earlier.config.get(name), self.config.get(name)
             if old != new:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from crossray.data.sources.base import Source
+from crossray.data.sources.deidentified import pseudonym_key_of
 from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, PREPARE_AGAIN, StoreInputs, StoreManifest, read_manifest
 from crossray.errors import StoreError
@@ -129,5 +130,6 @@ def _changes(manifest: StoreManifest, source: Source | None) -> tuple[str, ...]:
         fingerprint=source.fingerprint(),
         config=manifest.inputs.config,
         code=manifest.inputs.code,
+        pseudonym_key=pseudonym_key_of(source),
     )
     return tuple(today.changes_since(manifest.inputs))
