@@ -44,4 +44,4 @@ def measure(options: Options) -> list[Measured]:
 def one_step(model: Method, pairs: PairBatch, config: TrainingConfig) -> None:
     model.zero_grad(set_to_none=True)
     torch.manual_seed(0)
-    backward_step(Fabric(accelerator="cpu", devices=1), model, pairs, SingleProcess(), config, step=1)
+    backward_step(Fabric(accelerator="cpu", devices=1), model, pairs, SingleProcess(), config)

@@ -92,14 +92,14 @@ def take_a_step(method: Method, recipe: Recipe, stage: StageConfig | None, task:
     before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
     fabric = start_fabric(QUIET, config.precision)
     method.before_step(0)
-    losses = backward_step(fabric, method, batch_for(method, task), SingleProcess(), config, step=1)
+    losses = backward_step(fabric, method, batch_for(method, task), SingleProcess(), config)
     optimizer.step()
     method.after_step()
     now = dict(method.named_parameters())
     assert any(not torch.equal(now[name], value) for name, value in before.items())
     assert all(parameter.isfinite().all() for parameter in now.values())
     method.zero_grad(set_to_none=True)
-    return losses.terms
+    return losses.read(1).terms
 
 
 def test_published_recipes_ship() -> None:

@@ -35,7 +35,7 @@ def train_and_keep_first_gradient(folder: Path, config: TrainingConfig, processe
     fabric = start_fabric(runtime, config.precision)
     method = FakeMethodInDouble.make()
     batch = first_batch(fabric.global_rank, fabric.world_size)
-    backward_step(fabric, method, batch, gather_of(fabric), config, step=1)
+    backward_step(fabric, method, batch, gather_of(fabric), config)
     average_gradients(method.parameters(), fabric.world_size)
     if fabric.is_global_zero:
         folder.mkdir(parents=True)
@@ -98,7 +98,7 @@ def gradient(method: FakeMethod, batch: PairBatch, config: TrainingConfig) -> di
     method.zero_grad(set_to_none=True)
     fabric = start_fabric(RuntimeConfig(accelerator="cpu"), config.precision)
     torch.manual_seed(9)
-    backward_step(fabric, method, batch, SingleProcess(), config, step=1)
+    backward_step(fabric, method, batch, SingleProcess(), config)
     return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
 
 

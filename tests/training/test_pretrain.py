@@ -213,7 +213,7 @@ def gradients(method: Method, parts: TrainingParts, config: TrainingConfig) -> d
     batch = to_pair_batch(raw, parts.image, torch.device("cpu"), seed=0, dtype=torch.float64)
     method.zero_grad(set_to_none=True)
     fabric = start_fabric(RuntimeConfig(accelerator="cpu"), "64-true")
-    backward_step(fabric, method, batch, SingleProcess(), config, step=1)
+    backward_step(fabric, method, batch, SingleProcess(), config)
     return {name: p.grad.clone() for name, p in method.named_parameters() if p.grad is not None}
 
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from crossray.data.batch import to_device
 from crossray.data.geometry import CropWindow
 from crossray.data.randomness import Purpose, derived_uniforms
 from crossray.errors import ConfigError
@@ -166,7 +167,7 @@ def training_view(
     drawn = draw_parameters(samples, side, config, seed=seed, epoch=epoch, purpose=purpose)
     films = _resized(films, side)
     if config.augmentation.warps:
-        view = _warp(films.float().unsqueeze(1), _sampling_matrices(drawn).to(films.device), config.size)
+        view = _warp(films.float().unsqueeze(1), to_device(_sampling_matrices(drawn), films.device), config.size)
     else:
         view = _windows(films, drawn, config.size).float().unsqueeze(1)
     view = _photometry(view, drawn, config.augmentation)
@@ -207,7 +208,7 @@ def _windows(films: Tensor, drawn: AugmentationParameters, size: int) -> Tensor:
     """One window a film, copied: every place is a view of the batch, and one index picks them all."""
     room = films.shape[-1] - size
     rows, columns = (
-        torch.from_numpy(np.minimum(place * (room + 1), room).astype(np.int64)).to(films.device)
+        to_device(np.minimum(place * (room + 1), room).astype(np.int64), films.device)
         for place in (drawn.crop_y, drawn.crop_x)
     )
     if not len(films):
@@ -216,7 +217,7 @@ def _windows(films: Tensor, drawn: AugmentationParameters, size: int) -> Tensor:
     return places[torch.arange(len(films), device=films.device), rows, columns]
 
 
-def _sampling_matrices(drawn: AugmentationParameters) -> Tensor:
+def _sampling_matrices(drawn: AugmentationParameters) -> NDArray[np.float32]:
     """``[B, 2, 3]``: from the view's coordinates to the film's, both running from -1 to 1 (edge to edge).
 
     Read backwards, as sampling is: undo the shift, rotation and zoom about the centre, undo the flip, then go from the
@@ -230,7 +231,7 @@ def _sampling_matrices(drawn: AugmentationParameters) -> Tensor:
     half = np.stack([drawn.crop_width, drawn.crop_height], -1)
     centre = (1 - half) * (2 * np.stack([drawn.crop_x, drawn.crop_y], -1) - 1)
     matrix = np.concatenate([half[..., None] * turned, (half * offset + centre)[..., None]], -1)
-    return torch.from_numpy(matrix.astype(np.float32))
+    return matrix.astype(np.float32)
 
 
 def _warp(films: Tensor, matrices: Tensor, size: int) -> Tensor:
@@ -242,7 +243,7 @@ def _photometry(view: Tensor, drawn: AugmentationParameters, config: Augmentatio
     """Brightness, contrast about the film's mean, blur; values stay in 0..255."""
 
     def column(values: NDArray[np.float64]) -> Tensor:
-        return torch.from_numpy(values.astype(np.float32)).to(view.device).view(-1, 1, 1, 1)
+        return to_device(values.astype(np.float32), view.device).view(-1, 1, 1, 1)
 
     if config.brightness != (1.0, 1.0):
         view = view.mul_(column(drawn.brightness)).clamp_(0.0, 255.0)
@@ -266,9 +267,9 @@ def _blur(view: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _blur_some(view: Tensor, drawn: AugmentationParameters) -> Tensor:
-    rows = torch.from_numpy(np.flatnonzero(drawn.blurred)).to(view.device)
-    if len(rows):
-        sigma = torch.from_numpy(drawn.sigma.astype(np.float32)).to(view.device)[rows]
+    blurred = np.flatnonzero(drawn.blurred)
+    if len(blurred):
+        rows, sigma = to_device(blurred, view.device), to_device(drawn.sigma[blurred].astype(np.float32), view.device)
         view = view.index_copy(0, rows, _blur(view[rows], sigma))
     return view
 

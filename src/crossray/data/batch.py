@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -18,26 +21,38 @@ class TokenBatch:
         word_ids: ``[B, L]`` int64, the index of the word a piece belongs to (0, 1, ... in reading order);
             -1 for [CLS], [SEP] and padding.
         sentence_ids: ``[B, L]`` int64, the index of the sentence a piece belongs to; -1 likewise.
+        source: the batch that this one was moved from, if it was: what can be read without waiting for the device.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     word_ids: Tensor
     sentence_ids: Tensor
+    source: TokenBatch | None = None
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> TokenBatch:
+        """The same with every tensor changed alike, the source's too."""
+        return TokenBatch(
+            input_ids=change(self.input_ids),
+            attention_mask=change(self.attention_mask),
+            word_ids=change(self.word_ids),
+            sentence_ids=change(self.sentence_ids),
+            source=None if self.source is None else self.source.each(change),
+        )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
         """The same batch on another device."""
-        return replace(
-            self,
-            **{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)},
-        )
+        here = replace(self, source=None)
+        source = self if self.source is None else self.source
+        moved = here.each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return moved if moved.input_ids is self.input_ids else replace(moved, source=source)
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
-    def rows(self, index: slice) -> TokenBatch:
-        """The reports ``index`` of the batch (padding stays)."""
-        return replace(self, **{f.name: getattr(self, f.name)[index] for f in fields(self)})
+    def rows(self, index: slice | tuple[Tensor, slice]) -> TokenBatch:
+        """The reports ``index`` of the batch (padding stays); or some of them, and of these some of the tokens."""
+        return self.each(lambda tensor: tensor[index])
 
 
 @dataclass(frozen=True)
@@ -93,3 +108,14 @@ class PairBatch:
     def micro_batches(self, size: int) -> list[PairBatch]:
         """The batch cut into pieces of at most ``size`` pairs, in order; token padding stays as it is."""
         return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
+
+
+def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """The array as a tensor on the device.
+
+    A GPU reads page-locked memory on its own time; out of ordinary memory the host would wait until it has caught up.
+    """
+    tensor = torch.from_numpy(values)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -75,7 +75,7 @@ class RawBatch:
         return replace(
             self,
             films=None if self.films is None else self.films.pin_memory(),
-            tokens=TokenBatch(**{name: tensor.pin_memory() for name, tensor in vars(self.tokens).items()}),
+            tokens=self.tokens.each(Tensor.pin_memory),
             study_index=self.study_index.pin_memory(),
             text_group=self.text_group.pin_memory(),
             labels=self.labels.pin_memory(),

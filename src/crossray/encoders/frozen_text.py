@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossray.data.batch import TokenBatch
+from crossray.data.batch import TokenBatch, to_device
 
 #: Tokens kept at most: at a width of 384 their states are 1.5 GB. Reports that come later are computed each time.
 TOKENS_KEPT = 1_000_000
@@ -38,32 +38,36 @@ class FrozenStates:
         self._used = 0
 
     def of(self, tokens: TokenBatch) -> Tensor:
-        """The states; reports that are not known yet go through the layers together."""
-        lengths = tokens.attention_mask.sum(dim=1)
-        ids = tokens.input_ids.cpu().numpy()
-        keys = [own[:length].tobytes() for own, length in zip(ids, lengths.tolist(), strict=True)]
+        """The states; reports that are not known yet go through the layers together.
+
+        What is known is looked up by the words themselves, read where the batch was before it went to its device: so
+        the host never waits for it.
+        """
+        readable = tokens.source or tokens
+        lengths = readable.attention_mask.sum(dim=1).tolist()
+        ids = readable.input_ids.cpu().numpy()
+        keys = [own[:length].tobytes() for own, length in zip(ids, lengths, strict=True)]
         new = {key: row for row, key in enumerate(keys) if key not in self._first}
-        if self._used + int(lengths[list(new.values())].sum()) > self._most_tokens:
+        if self._used + sum(lengths[row] for row in new.values()) > self._most_tokens:
             return self._compute(tokens.input_ids, tokens.attention_mask)
         if new:
             self._keep(tokens, new, lengths)
-        first = torch.from_numpy(np.array([self._first[key] for key in keys])).to(lengths.device)
-        place = torch.arange(tokens.input_ids.shape[1], device=lengths.device)
+        first = to_device(np.array([self._first[key] for key in keys]), tokens.input_ids.device)
+        place = torch.arange(tokens.input_ids.shape[1], device=first.device)
         rows = (first.unsqueeze(1) + place).masked_fill(~tokens.attention_mask, 0)
         return self._table[rows].masked_fill(~tokens.attention_mask.unsqueeze(2), 0.0)
 
-    def _keep(self, tokens: TokenBatch, new: dict[bytes, int], lengths: Tensor) -> None:
-        rows = list(new.values())
-        longest = int(lengths[rows].max())
-        mask = tokens.attention_mask[rows, :longest]
-        states = self._compute(tokens.input_ids[rows, :longest], mask)[mask]
-        ends = lengths[rows].cumsum(0).tolist()
-        self._first |= {
-            key: self._used + end - int(lengths[row]) for (key, row), end in zip(new.items(), ends, strict=True)
-        }
-        self._make_room(len(states), states)
-        self._table[self._used : self._used + len(states)] = states
-        self._used += len(states)
+    def _keep(self, tokens: TokenBatch, new: dict[bytes, int], lengths: list[int]) -> None:
+        device, own = tokens.input_ids.device, np.array([lengths[row] for row in new.values()])
+        longest = int(own.max())
+        rows = to_device(np.array(list(new.values())), device)
+        states = self._compute(tokens.input_ids[rows, :longest], tokens.attention_mask[rows, :longest])
+        real = to_device(np.flatnonzero(np.arange(longest) < own[:, None]), device)
+        kept = states.flatten(0, 1)[real]
+        self._first |= dict(zip(new, (self._used + own.cumsum() - own).tolist(), strict=True))
+        self._make_room(len(kept), kept)
+        self._table[self._used : self._used + len(kept)] = kept
+        self._used += len(kept)
 
     def _make_room(self, count: int, like: Tensor) -> None:
         """Room for so many more rows; the table doubles, so that copying stays cheap."""

@@ -177,18 +177,11 @@ class TextEncoder(nn.Module):
 
     def _states(self, tokens: TokenBatch) -> Sequence[Tensor]:
         """Hidden states ``[B, L, C]``, the last layer's last; not all the earlier ones are there."""
-        if self._frozen_states is not None:
-            known = self._frozen_states.of(tokens)
-            learning = self.bert.encoder.layer[self.config.frozen_layers :]
-            return through_layers(known, tokens.attention_mask, learning)
-        several = self.config.last_layers > 1 or self.config.class_attention
-        output: Any = self.bert(
-            input_ids=tokens.input_ids,
-            attention_mask=tokens.attention_mask.long(),
-            output_hidden_states=several,
-        )
-        found: Sequence[Tensor] = output.hidden_states if several else (output.last_hidden_state,)
-        return found
+        # Layer by layer, not by the model's own forward: that reads the mask back from the device at every step.
+        layers, mask = self.bert.encoder.layer, tokens.attention_mask
+        if self._frozen_states is None:
+            return through_layers(self.bert.embeddings(input_ids=tokens.input_ids), mask, layers)
+        return through_layers(self._frozen_states.of(tokens), mask, layers[self.config.frozen_layers :])
 
     @torch.no_grad()
     def _class_attention(self, states: Tensor, mask: Tensor) -> Tensor:
@@ -238,9 +231,7 @@ def length_groups(tokens: TokenBatch) -> list[tuple[Tensor, TokenBatch]]:
     lengths = tokens.attention_mask.sum(dim=1)
     groups = []
     for rows in torch.tensor_split(lengths.argsort(stable=True), min(_GROUPS, len(lengths))):
-        longest = int(lengths[rows].max())
-        own = {name: values[rows, :longest] for name, values in vars(tokens).items()}
-        groups.append((rows, TokenBatch(**own)))
+        groups.append((rows, tokens.rows((rows, slice(int(lengths[rows].max()))))))
     return groups
 
 

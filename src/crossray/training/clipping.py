@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from crossray.training.config import TrainingConfig
 from crossray.training.optimizers import encoder_of
@@ -15,14 +15,11 @@ from crossray.training.step import DivergedError
 
 
 def clip_gradients(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig, *, step: int
-) -> float:
-    """Clip to ``config.clip_norm``; the norm of the whole gradient before.
+    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig
+) -> Tensor:
+    """Clip to ``config.clip_norm``; the norm of the whole gradient before, still on the device.
 
     With ``clip: by_encoder`` each encoder, and all that belongs to neither, has a norm of its own (JoImTeRNet).
-
-    Raises:
-        DivergedError: the norm is no number. A loss scaler (16-mixed) copes with an infinite one, nothing else does.
     """
     if config.clip_norm is None:
         raise ValueError("there is no norm to clip to")
@@ -31,13 +28,21 @@ def clip_gradients(
         torch.nn.utils.clip_grad_norm_(part, config.clip_norm, error_if_nonfinite=False)
         for part in _parts(model, config)
     ]
-    value = float(torch.linalg.vector_norm(torch.stack(norms)))
-    if not math.isfinite(value) and config.precision != "16-mixed":
+    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return whole
+
+
+def require_finite_norm(norm: float, config: TrainingConfig, *, step: int) -> None:
+    """Refuse to go on with a gradient that is no number.
+
+    Raises:
+        DivergedError: the norm is none. A loss scaler (16-mixed) copes with an infinite one, nothing else does.
+    """
+    if not math.isfinite(norm) and config.precision != "16-mixed":
         raise DivergedError(
-            f"at step {step} the gradient's norm became {value}; training stopped before the weights were touched.",
+            f"at step {step} the gradient's norm became {norm}; training stopped before the weights were touched.",
             remedy="Lower training.optimizer.learning_rate.",
         )
-    return value
 
 
 def _parts(model: nn.Module, config: TrainingConfig) -> Iterable[list[nn.Parameter]]:

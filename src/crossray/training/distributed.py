@@ -112,13 +112,13 @@ def share_state(model: nn.Module, world: int, *, buffers_only: bool = False) -> 
         dist.broadcast(tensor, src=0)
 
 
-def any_process(flag: bool, fabric: Fabric) -> bool:
-    """Whether the flag is up on any process (the same answer everywhere)."""
+def stop_vote(flag: bool, fabric: Fabric) -> Tensor | None:
+    """More than 0 if the flag is up on any process, not read back yet; ``None`` for a lone process."""
     if fabric.world_size == 1:
-        return flag
-    votes = torch.tensor([int(flag)], device=fabric.device)
+        return None
+    votes = torch.full((1,), float(flag), device=fabric.device)
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return bool(votes.item())
+    return votes
 
 
 def sum_over_processes(values: Tensor, world: int) -> Tensor:

@@ -17,9 +17,9 @@ from crossray.data.pairs import explained_worker_deaths, pair_loader, to_pair_ba
 from crossray.data.sampling import GlobalBatchSampler
 from crossray.inference.run_files import CHECKPOINTS
 from crossray.methods.base import Method
-from crossray.training.clipping import clip_gradients
+from crossray.training.clipping import clip_gradients, require_finite_norm
 from crossray.training.config import RuntimeConfig, TrainingConfig
-from crossray.training.distributed import any_process, average_gradients, gather_of, share_state
+from crossray.training.distributed import average_gradients, gather_of, share_state, stop_vote
 from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
 from crossray.training.logs import RunLog, keep_metrics_up_to
 from crossray.training.optimizers import set_learning_rates
@@ -99,8 +99,7 @@ def _train_epoch(session: Session, state: TrainingState) -> bool:
         if untold and batch.task is None:
             _warn_of_live_batch_norm(session, state, batch)
             untold = False
-        _train_step(session, state, batch)
-        if any_process(session.stop.received is not None, session.fabric):
+        if _train_step(session, state, batch):
             _save(session, state)
             return False
         if _save_is_due(session, state):
@@ -128,21 +127,25 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
         yield to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype, views=views)
 
 
-def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> None:
-    """Forward, backward, average, clip, update, log."""
+def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> bool:
+    """Forward, backward, average, clip, update, log; whether some process was asked to stop."""
     config, fabric, place = session.config, session.fabric, state.place
     seed_step(config.seed, place.step, fabric.global_rank)
     state.method.before_step(place.epoch)
     factor = state.schedule.factor(place.stage_step)
     set_learning_rates(state.optimizer, factor)
     state.optimizer.zero_grad(set_to_none=True)
-    losses = backward_step(fabric, state.method, batch, session.gather, config, step=place.step + 1)
+    losses = backward_step(fabric, state.method, batch, session.gather, config)
     average_gradients(state.method.parameters(), fabric.world_size)
-    figures = {f"loss/{name}": value for name, value in losses.terms.items()}
+    norm = clip_gradients(fabric, state.method, state.optimizer, config) if config.clip_norm is not None else None
+    vote = stop_vote(session.stop.received is not None, fabric)
+    values = losses.read(place.step + 1, [scalar for scalar in (norm, vote) if scalar is not None])
+    figures = {f"loss/{name}": value for name, value in values.terms.items()}
     if batch.task is None:  # the curve of one objective
-        figures["loss"] = losses.total
-    if config.clip_norm is not None:
-        figures["gradient_norm"] = clip_gradients(fabric, state.method, state.optimizer, config, step=place.step + 1)
+        figures["loss"] = values.total
+    if norm is not None:
+        require_finite_norm(values.others[0], config, step=place.step + 1)
+        figures["gradient_norm"] = values.others[0]
     fabric.strategy.optimizer_step(state.optimizer)
     state.method.after_step()
     if state.average is not None:
@@ -154,7 +157,8 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> Non
     figures |= {"learning_rate": state.stage.optimizer.learning_rate * factor, "pairs_per_second": session.speed}
     if place.step % session.runtime.log_every_steps == 0 or place.batch == session.timeline.steps_of(place.epoch):
         session.log.record("train", step=place.step, epoch=place.epoch + 1, stage=state.stage.name, figures=figures)
-    session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=losses.total, pairs_per_second=session.speed)
+    session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=values.total, pairs_per_second=session.speed)
+    return session.stop.received is not None if vote is None else values.others[-1] > 0
 
 
 def _end_epoch(session: Session, state: TrainingState, validator: Validator | None) -> None:

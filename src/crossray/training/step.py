@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,43 @@ class DivergedError(CrossRayError):
 
 
 @dataclass(frozen=True)
-class StepLosses:
-    """Values of one step: the weighted ``total`` and each unweighted term."""
+class StepValues:
+    """Values of one step: the weighted ``total``, each unweighted term, and what else was read with them."""
 
     total: float
     terms: dict[str, float]
+    others: list[float]
+
+
+@dataclass(frozen=True)
+class StepLosses:
+    """Losses of one step, still on the device.
+
+    Attributes:
+        names: of the terms.
+        pieces: for each micro-batch ``[1 + terms]``, the weighted total first; a single one if all pairs met.
+        shares: what each micro-batch counts.
+    """
+
+    names: tuple[str, ...]
+    pieces: tuple[Tensor, ...]
+    shares: tuple[float, ...] = (1.0,)
+
+    def read(self, step: int, others: Sequence[Tensor] = ()) -> StepValues:
+        """The losses as numbers, and ``others`` (scalars) with them: the one time in a step the host waits.
+
+        Raises:
+            DivergedError: one of the losses is not finite.
+        """
+        parts = [*self.pieces, *(other.detach().to(self.pieces[0].dtype).reshape(1) for other in others)]
+        numbers: list[float] = torch.cat(parts).cpu().tolist()
+        width = 1 + len(self.names)
+        sums = [0.0] * width
+        for place, share in enumerate(self.shares):
+            sums = [a + share * b for a, b in zip(sums, numbers[place * width : (place + 1) * width], strict=True)]
+        terms = dict(zip(self.names, sums[1:], strict=True))
+        _require_finite({**terms, "total": sums[0]}, step)
+        return StepValues(sums[0], terms, numbers[len(self.pieces) * width :])
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -57,58 +89,47 @@ def encode_in_pieces(fabric: Fabric, method: Method, batch: PairBatch, size: int
 
 
 def backward_step(
-    fabric: Fabric, method: Method, batch: PairBatch, gather: Gather, config: TrainingConfig, *, step: int
+    fabric: Fabric, method: Method, batch: PairBatch, gather: Gather, config: TrainingConfig
 ) -> StepLosses:
-    """Leave the gradient of one step in the parameters (not yet averaged over processes).
-
-    Raises:
-        DivergedError: a loss term is not finite; the message names step and term.
-    """
+    """Leave the gradient of one step in the parameters (not yet averaged over processes); nothing is read back."""
     pieces = batch.micro_batches(config.micro_batch or len(batch))
     if config.accumulation == "cached" and len(pieces) > 1:
 
         def compare(features: PairFeatures) -> Tensor:
             losses = method.losses(features, gather)
-            values.append(finite_values(losses, step))
+            found.append(losses)
             fabric.backward(losses.total)
             return losses.total
 
-        values: list[StepLosses] = []
+        found: list[LossTerms] = []
         cached_backward(method, pieces, lambda piece: encode(fabric, method, piece), compare)
-        return values[0]
-    return _plain_backward(fabric, method, pieces, gather, step)
+        return StepLosses(tuple(found[0].terms), (_stacked(found[0]),))
+    return _plain_backward(fabric, method, pieces, gather)
 
 
-def _plain_backward(
-    fabric: Fabric, method: Method, pieces: Sequence[PairBatch], gather: Gather, step: int
-) -> StepLosses:
+def _plain_backward(fabric: Fabric, method: Method, pieces: Sequence[PairBatch], gather: Gather) -> StepLosses:
     """Each micro-batch contrasted by itself; the gradient is the mean over pairs."""
     pairs = sum(len(piece) for piece in pieces)
-    total, terms = 0.0, dict[str, float]()
-    for piece in pieces:
+    shares = tuple(len(piece) / pairs for piece in pieces)
+    values: list[Tensor] = []
+    names: tuple[str, ...] = ()
+    for piece, share in zip(pieces, shares, strict=True):
         losses = method.losses(encode(fabric, method, piece), gather)
-        values = finite_values(losses, step)
-        share = len(piece) / pairs
         fabric.backward(losses.total * share)
-        total += share * values.total
-        terms = {name: terms.get(name, 0.0) + share * value for name, value in values.terms.items()}
-    return StepLosses(total, terms)
+        names = tuple(losses.terms)
+        values.append(_stacked(losses))
+    return StepLosses(names, tuple(values), shares)
 
 
-def finite_values(losses: LossTerms, step: int) -> StepLosses:
-    """The losses as numbers, in one transfer from the device.
+def _stacked(losses: LossTerms) -> Tensor:
+    return torch.stack([losses.total, *losses.terms.values()]).detach()
 
-    Raises:
-        DivergedError: one of them is not finite.
-    """
-    names = list(losses.terms)
-    numbers = torch.stack([losses.total, *losses.terms.values()]).detach().double().cpu().tolist()
-    terms = dict(zip(names, numbers[1:], strict=True))
-    bad = [name for name, value in {**terms, "total": numbers[0]}.items() if not np.isfinite(value)]
+
+def _require_finite(values: Mapping[str, float], step: int) -> None:
+    bad = [name for name, value in values.items() if not np.isfinite(value)]
     if bad:
         raise DivergedError(
-            f"at step {step} the loss term '{bad[0]}' became {terms.get(bad[0], numbers[0])}; training stopped before "
-            "the weights were touched.",
+            f"at step {step} the loss term '{bad[0]}' became {values[bad[0]]}; training stopped before the weights "
+            "were touched.",
             remedy="Lower training.optimizer.learning_rate, set training.clip_norm, or use precision 32-true.",
         )
-    return StepLosses(numbers[0], terms)
