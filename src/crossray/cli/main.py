@@ -31,6 +31,7 @@ from crossray.cli.index import build as build_index
 from crossray.cli.info import info
 from crossray.cli.localized import localized
 from crossray.cli.pretrain import pretrain
+from crossray.cli.reproduce import reproduce
 from crossray.cli.search import search
 from crossray.cli.serve import serve
 from crossray.cli.transfer import transfer
@@ -79,6 +80,7 @@ app.command()(search)
 app.command()(serve)
 app.command()(embed)
 app.command()(export)
+app.command()(reproduce)
 app.command("verify")(verify_all)
 app.command()(info)
 data_app.command("template")(template)
