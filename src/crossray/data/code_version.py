@@ -32,6 +32,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "store.py",
         "stratify.py",
         "template.py",
+        "text_column.py",
         "tokens.py",
         "twins",
         "verify.py",

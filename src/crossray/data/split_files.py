@@ -114,19 +114,27 @@ def rows_of_fold(fold: Fold, store: Store) -> FoldRows:
     Raises:
         DataError: a patient of the store stands on two sides, or a side of the list has none of its studies there.
     """
-    check_patients(fold, dict(zip(store.study_ids, store.patient_ids, strict=True)))
-    rows: dict[Side, NDArray[np.int64]] = {}
+    found = {side: store.rows_of(fold.side(side)) for side in SIDES}
+    rows: dict[Side, NDArray[np.int64]] = {side: np.sort(found[side][found[side] >= 0]) for side in SIDES}
+    if _share_patients([store.patient_numbers[rows[side]] for side in SIDES]):
+        check_patients(fold, dict(zip(store.study_ids, store.patient_ids, strict=True)))
     for side in SIDES:
         ids = fold.side(side)
-        rows[side] = np.array(sorted(store.index_of(i) for i in ids if i in store), dtype=np.int64)
         if ids and not len(rows[side]):
             raise DataError(
                 f"none of the {len(ids)} {side} studies of fold '{fold.name}' is in the store.",
                 file=store.path,
                 remedy="Was the split made for another data set?",
             )
-    absent = tuple(study_id for study_id in fold.study_ids if study_id not in store)
+    absent = tuple(fold.side(side)[place] for side in SIDES for place in np.flatnonzero(found[side] < 0))
     return FoldRows(rows["train"], rows["validation"], rows["test"], absent)
+
+
+def _share_patients(sides: Sequence[NDArray[np.int64]]) -> bool:
+    """Whether two sides, as numbers of patients (-1 unknown), have one in common."""
+    known = [np.unique(numbers[numbers >= 0]) for numbers in sides]
+    together = np.concatenate(known)
+    return len(np.unique(together)) < len(together)
 
 
 def check_patients(fold: Fold, patient_of: Mapping[str, str | None]) -> None:

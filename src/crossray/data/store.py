@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from crossray.data.store_schema import (
     with_every_column,
 )
 from crossray.data.study import Box, PhraseRegion, Report, View
+from crossray.data.text_column import TextColumn
 from crossray.errors import DataError, StoreError
 
 
@@ -64,13 +66,13 @@ class Store:
         size = manifest.prepared_size
         self._pixel_blocks = [_pixel_block(batch, size, path) for batch in batches]
         self._block_starts = _starts([len(block) for block in self._pixel_blocks])
-        self.study_ids: list[str] = self._studies.column("study_id").to_pylist()
-        self.patient_ids: list[str | None] = self._studies.column("patient_id").to_pylist()
+        self.study_ids: TextColumn[str] = TextColumn(self._studies.column("study_id"))
+        self.patient_ids: TextColumn[str | None] = TextColumn(self._studies.column("patient_id"))
         self.labels = _label_matrix(self._studies, len(manifest.label_names))
         self._film_study = _film_study(studies, films)
-        self._film_view = np.array(self._films.column("view").to_pylist(), dtype=object)
+        self._film_view, views = _coded(self._films.column("view"))
+        self._views: list[View] = views.to_pylist()
         self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
-        self._index = {study_id: index for index, study_id in enumerate(self.study_ids)}
 
     @classmethod
     def open(cls, path: Path | str) -> Store:
@@ -116,6 +118,24 @@ class Store:
         """Number of films."""
         return len(self._film_study)
 
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        # Made when a study is first asked for by its id: a gigabyte for ten million of them.
+        return {study_id: index for index, study_id in enumerate(self.study_ids)}
+
+    def rows_of(self, study_ids: Sequence[str]) -> NDArray[np.int64]:
+        """``[n]`` rows of many studies at once, -1 for those that the store does not hold."""
+        found = pc.index_in(pa.array(study_ids, pa.string()), value_set=self._studies.column("study_id"))
+        rows: NDArray[np.int64] = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return rows
+
+    @cached_property
+    def patient_numbers(self) -> NDArray[np.int64]:
+        """``[n]`` equal numbers for studies of one patient, -1 where the patient is unknown."""
+        numbers, patients = _coded(self._studies.column("patient_id"))
+        unknown = pc.index(patients, "").as_py()
+        return np.where(numbers == unknown, -1, numbers)
+
     def index_of(self, study_id: str) -> int:
         """The row of a study.
 
@@ -145,7 +165,7 @@ class Store:
     def films_of(self, index: int, views: Sequence[View] = ("frontal",)) -> list[int]:
         """Film rows of a study in the source's order, of the given views."""
         rows = range(self._first_film[index], self._first_film[index + 1])
-        return [row for row in rows if self._film_view[row] in views]
+        return [row for row in rows if self._views[self._film_view[row]] in views]
 
     def film(self, row: int) -> PreparedFilm:
         """What is known of a film besides its pixels."""
@@ -226,6 +246,12 @@ def _pixel_block(batch: pa.RecordBatch, size: int, path: Path) -> NDArray[np.uin
         raise StoreError(f"holds a film that is not {size} x {size} pixels.", file=path, remedy=PREPARE_AGAIN)
     values = np.frombuffer(data, dtype=np.uint8, count=len(column) * size * size, offset=int(ends[0]))
     return values.reshape(len(column), size, size)
+
+
+def _coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
+    """A column of text as numbers, -1 null, and the texts they stand for."""
+    coded = column.dictionary_encode().combine_chunks()
+    return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
 
 
 def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,7 +101,7 @@ def explained_lost_processes(fabric: Fabric, folder: Path) -> Iterator[None]:
             raise
         raise LostProcessError(
             f"{_who(fabric)} has lost the others: one of them was killed or ended with an error of its own, "
-            f"or the network between them is cut ({_last_line(error)}).",
+            f"or the network between them is cut ({_reason(error)}).",
             file=folder,
             remedy="The same command, on every host, goes on from the last checkpoint.",
         ) from error
@@ -114,5 +115,6 @@ def _who(fabric: Fabric) -> str:
     return f"process {fabric.global_rank + 1} of {fabric.world_size} (host {socket.gethostname()})"
 
 
-def _last_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1].strip().rstrip(".")
+def _reason(error: RuntimeError) -> str:
+    """The first sentence of the last line, without the place in the library's source."""
+    return re.sub(r"^\[[^\]]*\]\s*", "", str(error).strip().splitlines()[-1]).partition(". ")[0]
