@@ -17,7 +17,7 @@ _WEIGHTS = "For timm:NAME: a .safetensors or .pth file, or hf-hub:owner/model."
 _SPLIT = "A split list, LoVT's lists, or a folder of either; without it splits are made by patient."
 _SET = "Change every protocol, e.g. --set train_fraction=0.01 or --set schedule.patience=5."
 _PRESET = "clean, or legacy: with the published defects that a protocol names."
-_DRY_RUN = "Only print what would run."
+_DRY_RUN = "Only print what would be trained, what of it is done, and how long the rest would take."
 _MEMORY = "Gigabytes that maps of frozen trunks may take."
 
 
@@ -27,7 +27,7 @@ def localized(
     out: Annotated[
         Path, typer.Option(help="Folder for localized.json, localized.csv, localized.md and the trainings.")
     ],
-    trunk: Annotated[str, typer.Option(help=_TRUNK)] = "timm:resnet50",
+    trunk: Annotated[str, typer.Option("--trunk", "--image-encoder", help=_TRUNK)] = "timm:resnet50",
     weights: Annotated[str | None, typer.Option(help=_WEIGHTS, show_default=False)] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights of a run: best or last.")] = "best",
     split: Annotated[Path | None, typer.Option(help=_SPLIT, show_default=False)] = None,
@@ -69,10 +69,11 @@ def localized(
 
 
 def _run(request: LocalizedRequest, dry_run: bool) -> None:
-    from crossray.evaluation.localized.plan import plan_localized
-
     if dry_run:
-        typer.echo("\n".join(plan_localized(request).lines))
+        from crossray.evaluation.forecast import forecast_lines
+        from crossray.evaluation.localized.forecast import NOT_COUNTED, forecast_localized
+
+        typer.echo("\n".join(forecast_lines(forecast_localized(request), NOT_COUNTED)))
         return
     from crossray.evaluation.localized.suite import run_localized
 

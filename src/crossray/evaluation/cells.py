@@ -8,8 +8,10 @@ that is half-written does not exist, since files appear whole.
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from crossray.files import explained_disk_errors, sha256_of_json, write_whole
 
 Arrays = dict[str, NDArray[Any]]
 
-_KEY = "cell_key"
+_KEY, _SECONDS = "cell_key", "cell_seconds"
 
 
 class Cells:
@@ -38,29 +40,47 @@ class Cells:
             made_from: JSON values that the arrays depend on.
             make: computes them; numbers, booleans and strings only (nothing is unpickled when they are read).
         """
-        key = sha256_of_json(dict(made_from))
-        path = self.folder / f"{name}-{key[:12]}.npz"
+        path, key = self._place(name, made_from)
         found = _read(path, key)
         if found is not None:
-            return found
+            return found.arrays
+        started = time.perf_counter()
         arrays = make()
         buffer = io.BytesIO()
-        content: dict[str, Any] = {**arrays, _KEY: np.array(key)}
+        seconds = time.perf_counter() - started
+        content: dict[str, Any] = {**arrays, _KEY: np.array(key), _SECONDS: np.array(seconds)}
         np.savez_compressed(buffer, **content)
         with explained_disk_errors(CrossRayError, path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, buffer.getvalue())
         return arrays
 
+    def finished(self, name: str, made_from: Mapping[str, Any]) -> FinishedCell | None:
+        """A cell that is there, for those who only want to know; arguments as of :meth:`get`."""
+        return _read(*self._place(name, made_from))
 
-def _read(path: Path, key: str) -> Arrays | None:
+    def _place(self, name: str, made_from: Mapping[str, Any]) -> tuple[Path, str]:
+        key = sha256_of_json(dict(made_from))
+        return self.folder / f"{name}-{key[:12]}.npz", key
+
+
+@dataclass(frozen=True)
+class FinishedCell:
+    """What a cell holds, and how long it took to make (``None``: it is older than these times)."""
+
+    arrays: Arrays
+    seconds: float | None
+
+
+def _read(path: Path, key: str) -> FinishedCell | None:
     if not path.is_file():
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
             if _KEY not in file or str(file[_KEY]) != key:
                 return None
-            return {name: file[name] for name in file.files if name != _KEY}
+            seconds = float(file[_SECONDS]) if _SECONDS in file else None
+            return FinishedCell({name: file[name] for name in file.files if name not in (_KEY, _SECONDS)}, seconds)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         # Damaged by something else than us: as good as absent, the cell is made again.
         return None

@@ -9,8 +9,9 @@ from typing import Any
 
 from crossray.errors import ConfigError
 from crossray.evaluation.finetune import Progress
+from crossray.evaluation.fold import FoldEvaluation
+from crossray.evaluation.numbers import numbers_of, write_numbers
 from crossray.evaluation.protocol import DEFAULT_TASKS, TASKS, EvaluationConfig
-from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
@@ -46,13 +47,29 @@ class EvaluationRequest:
 
 
 def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) -> Results:
-    """Evaluate, write ``results.{json,csv,md}`` and ``report.html`` into ``request.out``, return the table.
+    """Evaluate, and return the table; ``request.out`` gets it as ``results.*`` and ``numbers.*``, and ``report.html``.
 
     Raises:
         ConfigError: an unknown task or setting.
         CheckpointError, StoreError, DataError: a run, the store or the split cannot be used.
     """
     keep_freed_memory()
+    folds = open_folds(request, progress)
+    results = evaluate(folds, request.out)
+    write_numbers(numbers_of(results), request.out)
+    if request.report and not request.ensemble:
+        from crossray.evaluation.report import write_report  # matplotlib takes its time to import
+
+        write_report(folds, results, request.out)
+    return results
+
+
+def open_folds(request: EvaluationRequest, progress: Progress | None = None) -> Sequence[FoldEvaluation]:
+    """The folds that a request names, opened; nothing is scored yet.
+
+    Raises:
+        ConfigError, CheckpointError, StoreError, DataError: as :func:`evaluate_runs`.
+    """
     changes = apply_overrides({}, request.settings)
     protocol_changes: dict[str, Any] = changes.pop("protocol", {})
     config = build_settings(EvaluationConfig, {**changes, "tasks": _tasks(request.tasks)})
@@ -69,18 +86,8 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
 
     cells = request.cells or request.out / "cells"
     if request.ensemble:
-        members = [opened([member]) for member in request.runs]
-        results = evaluate(ensemble_folds(members, cells, progress), request.out)
-        seal_results(request.out)
-        return results
-    folds = opened(request.runs).folds(cells, progress)
-    results = evaluate(folds, request.out)
-    if request.report:
-        from crossray.evaluation.report import write_report  # matplotlib takes its time to import
-
-        write_report(folds, results, request.out)
-    seal_results(request.out)
-    return results
+        return ensemble_folds([opened([member]) for member in request.runs], cells, progress)
+    return opened(request.runs).folds(cells, progress)
 
 
 def _tasks(written: str) -> tuple[str, ...]:

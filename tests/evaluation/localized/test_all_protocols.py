@@ -45,11 +45,11 @@ def run_suite(suite: str, stores: Path, trunk: str, *more: str) -> LocalizedResu
 @pytest.mark.parametrize("suite", ["localized18", "prior5"])
 def test_every_protocol_of_a_suite_runs_end_to_end_on_twins(suite: str, stores: Path) -> None:
     results = run_suite(suite, stores, "random:test_resnet")
-    assert list(dict.fromkeys(row.protocol for row in results.rows)) == list(suites()[suite])
+    assert list(dict.fromkeys(row.protocol for row in results.rows)) == list(suites()[suite].protocols)
     assert not results.provenance.skipped
     page = (stores.parent / f"{suite}-0" / "report.html").read_text(encoding="utf-8")
-    assert all(f'<section id="{name}">' in page for name in suites()[suite])
-    for name in suites()[suite]:
+    assert all(f'<section id="{name}">' in page for name in suites()[suite].protocols)
+    for name in suites()[suite].protocols:
         protocol, row = read_protocol(name), results.headline(name)
         assert (row.source, row.preset, row.runs, row.seeds) == (protocol.source, "clean", 2, "1, 2")
         assert row.learning_rate in protocol.learning_rates
@@ -61,7 +61,7 @@ def test_every_protocol_of_a_suite_runs_end_to_end_on_twins(suite: str, stores: 
 def test_the_legacy_preset_of_every_protocol_runs_on_twins(stores: Path) -> None:
     results = run_suite("localized18", stores, "random:test_resnet", "--preset", "legacy")
     assert {row.preset for row in results.rows} == {"legacy"}
-    assert {row.protocol for row in results.rows} == set(suites()["localized18"])
+    assert {row.protocol for row in results.rows} == set(suites()["localized18"].protocols)
     clean = run_suite("object_frozen_100", stores, "random:test_resnet").headline("object_frozen_100")
     assert clean.store_hash != results.headline("object_frozen_100").store_hash
 

@@ -114,7 +114,7 @@ def test_nih_has_its_eight_classes_in_their_order() -> None:
 
 
 def test_a_suite_names_protocols_and_every_protocol_is_in_a_suite() -> None:
-    named = [name for ids in suites().values() for name in ids]
+    named = [name for suite in suites().values() for name in suite.protocols]
     assert sorted(named) == list(protocol_ids())
     assert [read_protocol(name).id for name in named] == named
     assert [protocol.number for protocol in protocols_of("localized18")] == list(range(1, 19))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crossray.errors import ConfigError, DataError
-from crossray.evaluation.localized import map_shelf, suite
+from crossray.evaluation.localized import map_shelf, session
 from crossray.evaluation.localized.plan import plan_localized
 from crossray.evaluation.localized.suite import run_localized
 from crossray.evaluation.localized.table import read_localized
@@ -84,7 +84,7 @@ def test_a_stopped_call_goes_on_and_gives_the_same_table(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("a finished call trains nothing and runs no trunk")
 
-    monkeypatch.setattr(suite, "measured_normalisation", never)
+    monkeypatch.setattr(session, "measured_normalisation", never)
     monkeypatch.setattr(map_shelf, "frozen_maps", never)
     assert run_localized(request).rows == read_localized(linear).rows
 
@@ -115,12 +115,12 @@ def test_a_fine_tuned_classification_protocol_runs(data: Path) -> None:
     assert results.headline("prior_rsna_classification").metric == "AUROC"
 
 
-def test_a_dry_run_says_what_would_be_trained_and_opens_no_trunk(data: Path) -> None:
+def test_a_plan_says_what_would_be_trained_and_opens_no_trunk(data: Path) -> None:
     plan = plan_localized(small_request("localized18", data, trunk="no such trunk"))
     assert [task.protocol.number for task in plan.tasks] == list(range(1, 10))
     assert plan.skipped["nih_seg_linear"] == "there is no store 'nih_cxr14'"
-    assert plan.lines[-1] == "9 protocols, 40 trainings"
-    line = next(line for line in plan.lines if line.startswith("rsna_seg_linear_10 "))
+    assert sum(task.protocol.trainings for task in plan.tasks) == 40
+    line = next(task.line for task in plan.tasks if task.protocol.id == "rsna_seg_linear_10")
     assert "6 trainings (4 learning rates, 2 seeds, together on maps computed once) of at most 2 epochs" in line
 
 

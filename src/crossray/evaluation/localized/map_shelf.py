@@ -49,12 +49,11 @@ class MapShelf:
         """
         if self._holds(pixels, rows, strides) and self._maps is not None:
             return self._maps, self._rows
-        each = bytes_of_maps(self._trunk, (pixels.size, pixels.size), strides) / _GIGABYTE
-        pools = [np.unique(np.concatenate([rows, also])), np.unique(rows)]
-        pool = next((pool for pool in pools if each * len(pool) <= self._gigabytes), None)
+        pool = self.pool(pixels, rows, also, strides)
         if pool is None:
+            needed = self._gigabytes_of(pixels, np.unique(rows), strides)
             self._say(
-                f"maps of {len(pools[1])} films would take {each * len(pools[1]):.1f} GB, more than the "
+                f"maps of {len(np.unique(rows))} films would take {needed:.1f} GB, more than the "
                 f"{self._gigabytes:g} GB of --memory: the trunk runs in every step"
             )
             return None
@@ -63,6 +62,15 @@ class MapShelf:
         self._maps = frozen_maps(self._trunk, _of_places(pixels, pool), len(pool), strides)
         self._key, self._rows, self._strides = pixels.key, pool, strides
         return self._maps, pool
+
+    def pool(self, pixels: FilmPixels, rows: Rows, also: Rows, strides: frozenset[int]) -> Rows | None:
+        """Which films maps would be made of, ascending; ``None`` if there is no room. Arguments as of :meth:`maps`."""
+        pools = [np.unique(np.concatenate([rows, also])), np.unique(rows)]
+        fitting = (pool for pool in pools if self._gigabytes_of(pixels, pool, strides) <= self._gigabytes)
+        return next(fitting, None)
+
+    def _gigabytes_of(self, pixels: FilmPixels, rows: Rows, strides: frozenset[int]) -> float:
+        return len(rows) * bytes_of_maps(self._trunk, (pixels.size, pixels.size), strides) / _GIGABYTE
 
     def _holds(self, pixels: FilmPixels, rows: Rows, strides: frozenset[int]) -> bool:
         return self._key == pixels.key and strides <= self._strides and bool(np.isin(rows, self._rows).all())

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from crossray.data.store import Store
 from crossray.data.store_manifest import MANIFEST_NAME
-from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, DataError
 from crossray.evaluation.localized.config import batches_per_epoch
 from crossray.evaluation.localized.films import TaskFilms, task_films
@@ -85,16 +84,6 @@ class Plan:
     tasks: tuple[Planned, ...]
     skipped: dict[str, str]
 
-    @property
-    def lines(self) -> list[str]:
-        """The plan, a line a protocol."""
-        trainings = sum(task.protocol.trainings for task in self.tasks)
-        return [
-            *(task.line for task in self.tasks),
-            *(f"{name}: not run, {reason}" for name, reason in self.skipped.items()),
-            f"{len(self.tasks)} protocols, {trainings} trainings",
-        ]
-
 
 def plan_localized(request: LocalizedRequest) -> Plan:
     """Look up protocols, stores and films. No trunk is needed and nothing is computed.
@@ -141,7 +130,7 @@ class _Stores:
         path = self._data if self._is_store else self._data / name
         if not (path / MANIFEST_NAME).is_file():
             return f"there is no store '{name}'"
-        store = self._opened.get(path) or open_whole(path)
+        store = self._opened.get(path) or Store.open(path)
         self._opened[path] = store
         source = store.manifest.inputs.source
         return store if source == protocol.source else f"'{path.name}' is a store of {source}, not {protocol.source}"

@@ -9,7 +9,8 @@ from typing import get_args
 
 from crossray.errors import ConfigError
 from crossray.evaluation.localized.protocol import LocalizedProtocol, Preset
-from crossray.settings import apply_overrides, build_settings, read_yaml
+from crossray.evaluation.protocol import Task
+from crossray.settings import Settings, apply_overrides, build_settings, read_yaml
 
 _PROTOCOLS = files("crossray.evaluation.localized") / "protocols"
 
@@ -20,11 +21,40 @@ def protocol_ids() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml")))
 
 
+class Suite(Settings):
+    """What belongs to a name.
+
+    Attributes:
+        protocols: localized ones, in the order of tables.
+        tasks: of ``crossray evaluate``, on the test side of the run's own store.
+        split: name of the split that the run must have been trained on for these tasks; any, if ``None``.
+    """
+
+    protocols: tuple[str, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    split: str | None = None
+
+
 @cache
-def suites() -> dict[str, tuple[str, ...]]:
-    """Name of a suite to its protocols, in the order of tables."""
+def suites() -> dict[str, Suite]:
+    """Every suite by its name."""
     with as_file(files("crossray.evaluation.localized") / "suites.yaml") as file:
-        return {name: tuple(ids) for name, ids in read_yaml(file).items()}
+        return {name: build_settings(Suite, content, file=file.name) for name, content in read_yaml(file).items()}
+
+
+def find_suite(name: str) -> Suite:
+    """The suite of a name, or of one protocol's id.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    found = suites().get(name) or (Suite(protocols=(name,)) if name in protocol_ids() else None)
+    if found is None:
+        raise ConfigError(
+            f"there is no suite or protocol '{name}'.",
+            remedy=f"Suites are {', '.join(suites())}; protocols are {', '.join(protocol_ids())}.",
+        )
+    return found
 
 
 def read_protocol(name: str, preset: str = "clean", changes: Sequence[str] = ()) -> LocalizedProtocol:
@@ -51,5 +81,12 @@ def read_protocol(name: str, preset: str = "clean", changes: Sequence[str] = ())
 
 
 def protocols_of(suite: str, preset: str = "clean", changes: Sequence[str] = ()) -> list[LocalizedProtocol]:
-    """The protocols of a suite, or of one id."""
-    return [read_protocol(name, preset, changes) for name in suites().get(suite, (suite,))]
+    """The localized protocols of a suite, or of one id.
+
+    Raises:
+        ConfigError: there is no such suite, it has none, or as :func:`read_protocol`.
+    """
+    found = find_suite(suite).protocols
+    if not found:
+        raise ConfigError(f"suite '{suite}' trains no head.", remedy=f"Use crossray evaluate RUN --suite {suite}.")
+    return [read_protocol(name, preset, changes) for name in found]

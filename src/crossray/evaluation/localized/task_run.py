@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 
 import crossray
-from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.cells import Arrays, Cells, FinishedCell
+from crossray.evaluation.forecast import Piece
 from crossray.evaluation.heads.trunk import MapTrunk
 from crossray.evaluation.localized.films import Rows, TaskFilms
 from crossray.evaluation.localized.kinds import TaskKind
@@ -32,6 +33,8 @@ TruthT = TypeVar("TruthT")
 PredictionT = TypeVar("PredictionT")
 
 SEARCH_SEED = 0
+
+Stage = Literal["search", "run"]
 
 #: Parts of a protocol that no training depends on.
 _WORDS = {"notes", "number", "paper", "seeds", "legacy", "shares"}
@@ -88,32 +91,49 @@ class TaskRun(Generic[TruthT, PredictionT]):
 
     def run(self) -> Outcome:
         """Search, then run the seeds; trainings that are on disk are read."""
-        searched = self._search()
-        rate = searched[0][0] if searched else self.protocol.learning_rates[0]
-        # Of equal ones the earliest, as max() gives it; what is undefined is no candidate unless all are.
-        rate = max(searched, key=lambda pair: _or_worst(pair[1]))[0] if searched else rate
-        seeds = tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.protocol.seeds))
-        train = self._trainer([Run(rate, seed) for seed in seeds])
-        found = [self._cell("run", Run(rate, seed), train, tested=True) for seed in seeds]
+        train = self.trainer(self.searches)
+        searched = tuple((run.rate, float(self._cell("search", run, train)["best_metric"])) for run in self.searches)
+        runs = self._final_runs(searched)
+        train = self.trainer(runs)
+        found = [self._cell("run", run, train) for run in runs]
         return Outcome(
-            learning_rate=rate,
+            learning_rate=runs[0].rate,
             searched=searched,
-            seeds=seeds,
+            seeds=tuple(run.seed for run in runs),
             runs=tuple(found),
             validation=tuple(float(cell["best_metric"]) for cell in found),
             epochs=tuple(len(cell["validation_metric"]) for cell in found),
         )
 
-    def _search(self) -> tuple[tuple[float, float], ...]:
-        rates = self.protocol.learning_rates
-        if len(rates) == 1:
-            return ()
-        runs = [Run(rate, SEARCH_SEED) for rate in rates]
-        train = self._trainer(runs)
-        return tuple((run.rate, float(self._cell("search", run, train, tested=False)["best_metric"])) for run in runs)
+    def pieces(self) -> tuple[Piece, ...]:
+        """Every training, and whether it is on disk. Until all rates are tried, the rate of the last runs is open."""
+        cells = [(run.rate, *self._place("search", run)) for run in self.searches]
+        searched = [(rate, name, self.cells.finished(name, key)) for rate, name, key in cells]
+        found = [_piece(name, cell) for _, name, cell in searched]
+        metrics = [(rate, float(cell.arrays["best_metric"])) for rate, _, cell in searched if cell is not None]
+        if len(metrics) < len(searched):
+            return (*found, *(Piece(f"{self.protocol.id}/run-?-{seed}", done=False) for seed in self._seeds))
+        places = [self._place("run", run) for run in self._final_runs(metrics)]
+        return (*found, *(_piece(name, self.cells.finished(name, key)) for name, key in places))
 
-    def _cell(self, stage: str, run: Run, train: Callable[[Run], Trained], *, tested: bool) -> Arrays:
-        """A finished training: its validation and, if it is ``tested``, its predictions."""
+    @property
+    def searches(self) -> tuple[Run, ...]:
+        """A training of each learning rate; none where there is no choice."""
+        rates = self.protocol.learning_rates
+        return tuple(Run(rate, SEARCH_SEED) for rate in rates) if len(rates) > 1 else ()
+
+    def _final_runs(self, searched: Sequence[tuple[float, float]]) -> tuple[Run, ...]:
+        """The runs with the rate of the best metric, of equal ones the first; NaN is no candidate unless all are."""
+        first = self.protocol.learning_rates[0]
+        rate = max(searched, key=lambda pair: _or_worst(pair[1]))[0] if searched else first
+        return tuple(Run(rate, seed) for seed in self._seeds)
+
+    @property
+    def _seeds(self) -> range:
+        return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.protocol.seeds)
+
+    def _cell(self, stage: Stage, run: Run, train: Callable[[Run], Trained]) -> Arrays:
+        """A finished training: its validation and, of a run that is reported, its predictions."""
 
         def make() -> Arrays:
             trained = train(run)
@@ -122,24 +142,30 @@ class TaskRun(Generic[TruthT, PredictionT]):
                 f"{self.protocol.id}: {stage}, learning rate {run.rate:g}, seed {run.seed}: best epoch {best.epoch} of "
                 f"{len(trained.history)}, validation {best.validation_metric:.4f}"
             )
-            return (self._predictions(trained) if tested else {}) | {
+            return (self._predictions(trained) if stage == "run" else {}) | {
                 "best_metric": np.array(best.validation_metric),
                 "validation_metric": np.array([epoch.validation_metric for epoch in trained.history]),
                 "validation_loss": np.array([epoch.validation_loss for epoch in trained.history]),
             }
 
-        name = f"{self.protocol.id}/{stage}-{run.rate:g}-{run.seed}"
-        return self.cells.get(name, self._made_from | {"rate": run.rate, "seed": run.seed, "tested": tested}, make)
+        return self.cells.get(*self._place(stage, run), make)
+
+    def _place(self, stage: Stage, run: Run) -> tuple[str, dict[str, object]]:
+        """Name of a training among the cells, and what it is made from."""
+        made_from = self._made_from | {"rate": run.rate, "seed": run.seed, "tested": stage == "run"}
+        return f"{self.protocol.id}/{stage}-{run.rate:g}-{run.seed}", made_from
 
     def _predictions(self, trained: Trained) -> Arrays:
-        _, validation, test = self._parts
+        _, validation, test = self.parts
         return self.kind.predictions(trained.model, test, self._batch_size) | self.kind.validation_predictions(
             trained.model, validation, self._batch_size
         )
 
-    def _trainer(self, runs: Sequence[Run]) -> Callable[[Run], Trained]:
+    def trainer(self, runs: Sequence[Run]) -> Callable[[Run], Trained]:
+        """Trains one of ``runs`` when it is asked for; linear heads on maps all together when the first is."""
+
         def make_trainer() -> Callable[[Run], Trained]:
-            train, validation, _ = self._parts
+            train, validation, _ = self.parts
             schedule = [self.protocol.config(run.rate, run.seed, len(train)) for run in runs]
             configs = dict(zip(runs, schedule, strict=True))
             if self.protocol.is_linear_grid and isinstance(train.inputs, CachedMaps):
@@ -157,12 +183,12 @@ class TaskRun(Generic[TruthT, PredictionT]):
         return train
 
     @cached_property
-    def _parts(self) -> tuple[LocalizedPart[TruthT], LocalizedPart[TruthT], LocalizedPart[TruthT]]:
+    def parts(self) -> tuple[LocalizedPart[TruthT], LocalizedPart[TruthT], LocalizedPart[TruthT]]:
         """Train, validation and test, on maps where the trunk is frozen and there is room for them."""
         sides = (self.films.train, self.films.validation, self.films.test)
         every = np.concatenate(sides)
-        strides = strides_read(self.protocol, self.trunk.channels)
-        found = self.shelf.maps(self.pixels, every, self.also, strides) if self.protocol.trunk == "frozen" else None
+        frozen = self.protocol.trunk == "frozen"
+        found = self.shelf.maps(self.pixels, every, self.also, self.strides) if frozen else None
         maps, pool = found if found is not None else (None, np.unique(every))
         inputs = maps if maps is not None else lambda places: self.pixels(pool[places.numpy()])
         train, validation, test = (
@@ -174,6 +200,16 @@ class TaskRun(Generic[TruthT, PredictionT]):
             for rows in sides
         )
         return train, validation, test
+
+    def pool(self) -> Rows | None:
+        """Films that maps of a frozen trunk are made of; ``None`` if there is no room for them."""
+        every = np.concatenate([self.films.train, self.films.validation, self.films.test])
+        return self.shelf.pool(self.pixels, every, self.also, self.strides)
+
+    @property
+    def strides(self) -> frozenset[int]:
+        """Of the maps that the head reads."""
+        return strides_read(self.protocol, self.trunk.channels)
 
     @property
     def _batch_size(self) -> int:
@@ -189,6 +225,10 @@ class TaskRun(Generic[TruthT, PredictionT]):
             "trunk": self.trunk_hash,
             "crossray": crossray.__version__,
         }
+
+
+def _piece(name: str, cell: FinishedCell | None) -> Piece:
+    return Piece(name, cell is not None, None if cell is None else cell.seconds)
 
 
 def _or_worst(value: float) -> float:

@@ -1,0 +1,143 @@
+"""How long a protocol's trainings will take, from one epoch on a few of its films that is really run and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from crossray.evaluation.cells import Cells
+from crossray.evaluation.forecast import Expected, Piece
+from crossray.evaluation.localized.map_shelf import MapShelf
+from crossray.evaluation.localized.task_run import TaskRun
+from crossray.evaluation.localized.trainers import Run
+
+_FILMS = 8
+"""Films that are timed; fewer if a training side has fewer."""
+
+_ROOM = 1000.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds a film: of its maps (0 where none are kept), a training step, and a look at it in validation.
+
+    A grid of linear heads makes its steps together: then a step and a look are those of all its heads.
+    """
+
+    maps: float
+    step: float
+    look: float
+
+
+class Calibration:
+    """Paces that were measured, one for each kind of work; protocols that differ in their films alone share one."""
+
+    def __init__(self) -> None:
+        self._paces: dict[tuple[object, ...], Pace] = {}
+        self._mapped: list[tuple[object, frozenset[int], frozenset[int]]] = []
+
+    def expected(self, run: TaskRun[Any, Any], pieces: tuple[Piece, ...]) -> Expected:
+        """For the trainings that are not done: from the shortest that early stopping allows to the longest.
+
+        Trainings of this very protocol that are done and were timed are the better guide where each is trained alone.
+        """
+        to_do = [piece for piece in pieces if not piece.done]
+        together = self._are_together(run)
+        took = [piece.took for piece in pieces if piece.took is not None]
+        if took and not together:
+            each = sum(took) / len(took)
+            return Expected(each * len(to_do), each * len(to_do), f"mean of {len(took)} finished trainings")
+        pace, schedule = self._pace(run, together), run.protocol.schedule
+        sizes = [len(side) for side in (run.films.train, run.films.validation, run.films.test)]
+        epoch = sizes[0] * pace.step + sizes[1] * pace.look
+        stages = [[piece for piece in to_do if f"/{stage}-" in piece.name] for stage in ("search", "run")]
+        trained = sum(map(bool, stages)) if together else len(to_do)
+        tested = len(stages[1]) * (sizes[1] + sizes[2]) * pace.look
+        fixed = pace.maps * self._unmapped(run) + tested
+        epochs = (min(schedule.patience + 1, schedule.max_epochs), schedule.max_epochs)
+        films = min(_FILMS, sizes[0])
+        return Expected(
+            fixed + epochs[0] * trained * epoch,
+            fixed + epochs[1] * trained * epoch,
+            f"{epochs[0]} to {epochs[1]} epochs, by one on {films} films that was timed just now",
+        )
+
+    def _pace(self, run: TaskRun[Any, Any], together: bool) -> Pace:
+        protocol = run.protocol
+        key = (
+            *(protocol.kind, protocol.trunk, protocol.head, protocol.loss, protocol.size, protocol.unet_width),
+            *(len(protocol.targets), together, self._keeps_maps(run), min(_FILMS, len(run.films.train))),
+        )
+        if key not in self._paces:
+            self._paces[key] = _measured(run, together, self._keeps_maps(run))
+        return self._paces[key]
+
+    def _keeps_maps(self, run: TaskRun[Any, Any]) -> bool:
+        return run.protocol.trunk == "frozen" and run.pool() is not None
+
+    def _are_together(self, run: TaskRun[Any, Any]) -> bool:
+        return run.protocol.is_linear_grid and self._keeps_maps(run)
+
+    def _unmapped(self, run: TaskRun[Any, Any]) -> int:
+        """Films whose maps no protocol before has made."""
+        pool = run.pool() if run.protocol.trunk == "frozen" else None
+        if pool is None:
+            return 0
+        films = frozenset(pool.tolist())
+        known = (
+            strides >= run.strides and rows >= films for key, strides, rows in self._mapped if key == run.pixels.key
+        )
+        if any(known):
+            return 0
+        self._mapped.append((run.pixels.key, run.strides, films))
+        return len(films)
+
+
+def _measured(run: TaskRun[Any, Any], together: bool, keeps_maps: bool) -> Pace:
+    films = min(_FILMS, len(run.films.train))
+    with TemporaryDirectory() as nowhere:
+        small = _small(run, films, Cells(Path(nowhere)), keeps_maps)
+        mapping = _seconds(lambda: small.parts) / len(np.unique(_films_of(small))) if keeps_maps else 0.0
+        runs = [Run(run.protocol.learning_rates[0], seed) for seed in range(run.protocol.seeds if together else 1)]
+        _epoch(small, runs)  # the first does what is done once: memory, threads
+        short = _epoch(small, runs)
+        # The same epoch with every validation film twice: what it takes longer is looking at films.
+        looked = replace(small, films=replace(small.films, validation=np.tile(small.films.validation, 2)))
+        looks = max(0.0, _epoch(looked, runs) - short)
+    return Pace(mapping, max(0.0, short - looks) / films, looks / len(small.films.validation))
+
+
+def _small(run: TaskRun[Any, Any], films: int, cells: Cells, keeps_maps: bool) -> TaskRun[Any, Any]:
+    """The protocol for one epoch of one batch on its first films, with maps if the whole has them."""
+    protocol = run.protocol
+    schedule = protocol.schedule.model_copy(update={"max_epochs": 1, "batch_size": films, "warmup_batches": 0})
+    whole = run.films
+    return replace(
+        run,
+        protocol=protocol.model_copy(update={"schedule": schedule}),
+        films=replace(whole, train=whole.train[:films], validation=whole.validation[:films], test=whole.test[:1]),
+        shelf=MapShelf(run.trunk, _ROOM if keeps_maps else 0.0, lambda _: None),
+        cells=cells,
+        also=np.zeros(0, dtype=np.int64),
+    )
+
+
+def _films_of(run: TaskRun[Any, Any]) -> Any:
+    return np.concatenate([run.films.train, run.films.validation, run.films.test])
+
+
+def _epoch(run: TaskRun[Any, Any], runs: list[Run]) -> float:
+    _ = run.parts  # maps are not part of an epoch
+    return _seconds(lambda: run.trainer(runs)(runs[0]))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
