@@ -12,6 +12,7 @@ from crossray.evaluation.finetune import Progress
 from crossray.evaluation.fold import FoldEvaluation
 from crossray.evaluation.numbers import numbers_of, write_numbers
 from crossray.evaluation.protocol import DEFAULT_TASKS, TASKS, EvaluationConfig
+from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
@@ -61,6 +62,7 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
         from crossray.evaluation.report import write_report  # matplotlib takes its time to import
 
         write_report(folds, results, request.out)
+    seal_results(request.out)
     return results
 
 

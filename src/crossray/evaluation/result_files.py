@@ -14,8 +14,8 @@ from crossray.settings import Settings, build_settings
 TABLES = ("results.json", "localized.json")
 MANIFEST = "manifest.json"
 
-_PARTS = ("results", "draws", "localized", "localized_draws", "report", "groups", "confounding")
-_ENDINGS = (".json", ".csv", ".md", ".npz", ".html")
+_PARTS = ("results", "draws", "localized", "localized_draws", "report", "groups", "confounding", "numbers")
+_ENDINGS = (".json", ".csv", ".md", ".npz", ".html", ".parquet")
 
 
 class ResultsManifest(Settings):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crossray.data.store import Store
 from crossray.data.store_manifest import MANIFEST_NAME
+from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, DataError
 from crossray.evaluation.localized.config import batches_per_epoch
 from crossray.evaluation.localized.films import TaskFilms, task_films
@@ -130,7 +131,7 @@ class _Stores:
         path = self._data if self._is_store else self._data / name
         if not (path / MANIFEST_NAME).is_file():
             return f"there is no store '{name}'"
-        store = self._opened.get(path) or Store.open(path)
+        store = self._opened.get(path) or open_whole(path)
         self._opened[path] = store
         source = store.manifest.inputs.source
         return store if source == protocol.source else f"'{path.name}' is a store of {source}, not {protocol.source}"

@@ -36,8 +36,10 @@ from crossray.evaluation.localized.table import (
 from crossray.evaluation.localized.task_run import Outcome
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.numbers import numbers_of, write_numbers
-from crossray.evaluation.results import command_line, now, versions
+from crossray.evaluation.result_files import seal_results
+from crossray.evaluation.results import command_line
 from crossray.freed_memory import keep_freed_memory
+from crossray.versions import now, versions
 
 if TYPE_CHECKING:
     from crossray.evaluation.localized.report import TaskPage
@@ -70,6 +72,7 @@ def run_localized(request: LocalizedRequest, say: Say | None = None) -> Localize
         write_localized(results, request.out, table.samples)
         write_numbers(numbers_of(results), request.out)
         table.write_report(results)
+        seal_results(request.out)
     assert results is not None  # a plan without tasks is refused
     return results
 

@@ -15,6 +15,7 @@ from crossray.evaluation.intervals import percentile_interval
 from crossray.evaluation.localized.measures import Measured, Measures
 from crossray.evaluation.localized.protocol import Preset
 from crossray.evaluation.metrics import FloatArray
+from crossray.evaluation.result_files import break_seal
 from crossray.evaluation.row_files import finite, json_text, read_table_of, rows_as_csv
 from crossray.evaluation.runs_interval import runs_interval
 from crossray.evaluation.segmentation.scores import MODEL
@@ -130,6 +131,8 @@ def row_numbers(measures: Sequence[Measures], what: Measured, level: float) -> d
 def write_localized(results: LocalizedResults, folder: Path, samples: Sequence[FloatArray]) -> None:
     """Write ``localized.json``, ``.csv``, ``.md`` and ``localized_draws.npz``, each whole or not at all.
 
+    When all else of the folder is written, ``seal_results`` is to be called.
+
     ``samples`` holds for each row its estimate and draws, ``[1 + draws]``: two trunks are compared on the same draws.
     """
     from crossray.evaluation.localized.markdown import markdown
@@ -137,6 +140,7 @@ def write_localized(results: LocalizedResults, folder: Path, samples: Sequence[F
     content = json_text(results)
     with explained_disk_errors(CrossRayError, folder):
         folder.mkdir(parents=True, exist_ok=True)
+        break_seal(folder)
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer, results=np.array(hashlib.sha256(content.encode()).hexdigest()), draws=np.stack(samples).astype("f4")
