@@ -36,8 +36,9 @@ STOREYS: dict[str, int] = {
     "verify": 7,
     "reproduce": 7,
     "serve": 7,
-    "cli": 8,
-    "__init__": 9,  # the package itself: crossray.load imports when it is called
+    "doctor": 8,
+    "cli": 9,
+    "__init__": 10,  # the package itself: crossray.load imports when it is called
 }
 
 HEAVY_IN_CLI = {"torch", "transformers", "numpy", "sklearn", "matplotlib", "pyarrow", "PIL", "pydicom", "timm"}

@@ -22,7 +22,7 @@ def describe_environment() -> dict[str, str]:
     """Name and value of each fact, in the order in which they are shown."""
     facts = {"crossray": crossray.__version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     facts |= {package: _version(package) for package in PACKAGES}
-    facts |= {"cpu": f"{_usable_cores()} cores", **_torch_facts()}
+    facts |= {"cpu": f"{usable_cores()} cores", **_torch_facts()}
     for module, content in PACKAGED_WEIGHTS.items():
         facts[f"weights {module}"] = f"{'installed' if importlib.util.find_spec(module) else 'absent'}: {content}"
     return facts
@@ -35,7 +35,8 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     # A container may own fewer cores than the machine has; where that can be asked, it is what counts.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

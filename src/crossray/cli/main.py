@@ -23,6 +23,7 @@ from crossray.cli.data_template import template
 from crossray.cli.data_twin import twin
 from crossray.cli.data_verify import verify
 from crossray.cli.demo import demo
+from crossray.cli.doctor import doctor
 from crossray.cli.embed import embed
 from crossray.cli.evaluate import evaluate
 from crossray.cli.export import export
@@ -82,6 +83,7 @@ app.command()(embed)
 app.command()(export)
 app.command()(reproduce)
 app.command("verify")(verify_all)
+app.command()(doctor)
 app.command()(info)
 data_app.command("template")(template)
 data_app.command("manifest")(manifest)

@@ -44,7 +44,10 @@ TOKENIZER = "tokenizer"
 
 #: Rooms that stand above training, which therefore changes nothing with them.
 _WITHOUT_INFLUENCE = frozenset(
-    {"cli", "demo.py", "environment.py", "export", "grid", "recipes", "reproduce.py", "serve", "twins", "verify.py"}
+    {
+        *("cli", "demo.py", "doctor", "environment.py", "export", "grid", "recipes", "reproduce.py", "serve"),
+        *("twins", "verify.py"),
+    }
 )
 
 # What may differ when a run is resumed: how it is carried out, and the store's place (its content is hashed).

@@ -1,0 +1,117 @@
+"""Planted defects of an installation: absent, too old, mismatched and broken packages, codecs, disk, threads."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import shutil
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pydicom.pixels.decoders.base
+import pytest
+from typer.testing import CliRunner
+
+from crossray.cli.main import app
+from crossray.doctor import installation
+from crossray.doctor.finding import Finding
+from crossray.doctor.installation import examine_installation
+
+
+def found(subject: str) -> Finding:
+    return next(finding for finding in examine_installation() if finding.subject == subject)
+
+
+def versions(monkeypatch: pytest.MonkeyPatch, **planted: str) -> None:
+    """Let packages have other versions; an empty one is absent."""
+
+    def version(name: str) -> str:
+        if planted.get(name) == "":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return planted.get(name) or importlib.metadata.version(name)
+
+    monkeypatch.setattr(installation, "version", version)
+
+
+def test_this_installation_works() -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    for looked_at in ("python", "packages", "torch", "codec gdcm", "codec pylibjpeg", "hub", "threads", "disk, here"):
+        assert f"{looked_at}: " in result.output
+
+
+@pytest.mark.parametrize(("planted", "said"), [("", "is absent."), ("0.1", "is 0.1, >=1.0.12 is needed.")])
+def test_a_needed_package_that_is_absent_or_old_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, planted: str, said: str
+) -> None:
+    versions(monkeypatch, timm=planted)
+    finding = next(f for f in examine_installation() if f.subject == "timm" and f.level == "error")
+    assert (finding.said, finding.remedy) == (said, "Run pip install 'timm>=1.0.12'.")
+
+
+def test_a_package_of_an_extra_that_is_absent_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch, fastapi="")
+    finding = found("extra serve")
+    assert (finding.level, finding.said) == ("note", "fastapi is absent.")
+    assert "pip install 'crossray[serve]'" in finding.remedy
+
+
+def test_a_torchvision_made_for_another_torch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions(monkeypatch, torch="2.6.0+cpu")
+    finding = next(f for f in examine_installation() if f.subject == "torch")
+    assert finding.level == "error"
+    assert "2.6.0+cpu with torchvision" in finding.said
+    assert "--upgrade torch torchvision" in finding.remedy
+
+
+def test_a_package_that_breaks_on_import_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    true_import = importlib.import_module
+
+    def broken(name: str) -> object:
+        if name == "torchvision":
+            raise RuntimeError("operator torchvision::nms does not exist\nand a long story")
+        return true_import(name)
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    finding = found("torchvision")
+    assert finding.level == "error"
+    assert finding.said.endswith("RuntimeError: operator torchvision::nms does not exist")
+
+
+def test_a_missing_codec_names_what_it_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = SimpleNamespace(available_plugins=("pylibjpeg",))
+    monkeypatch.setattr(pydicom.pixels.decoders.base, "get_decoder", lambda syntax: decoder)
+    finding = found("codec pyjpegls")
+    assert finding.level == "error"
+    assert "JPEG-LS" in finding.said
+    assert finding.remedy == "Run pip install pyjpegls."
+    assert found("codec pylibjpeg").level == "ok"
+
+
+@pytest.mark.parametrize(("free", "level"), [(1e8, "error"), (2e9, "note"), (1e12, "ok")])
+def test_a_full_disk_is_told_before_it_stops_a_run(monkeypatch: pytest.MonkeyPatch, free: float, level: str) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    assert found("disk, here").level == level
+
+
+def _old_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "OLDEST_PYTHON", (99, 0))
+
+
+@pytest.mark.parametrize(
+    ("plant", "subject", "level"),
+    [
+        (lambda patch: patch.setenv("HF_HUB_OFFLINE", "1"), "hub", "note"),
+        (lambda patch: patch.setenv("HF_HUB_OFFLINE", "0"), "hub", "ok"),
+        (lambda patch: patch.setenv("OMP_NUM_THREADS", "4096"), "threads", "note"),
+        (_old_python, "python", "error"),
+    ],
+)
+def test_settings_of_the_machine_are_told(
+    monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None], subject: str, level: str
+) -> None:
+    monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
+    plant(monkeypatch)
+    finding = found(subject)
+    assert finding.level == level
+    assert bool(finding.remedy) == (level != "ok")
