@@ -4,7 +4,8 @@ Nothing on that page is typed by hand: each folder with a ``results.json`` (made
 chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure
 and what is to be learned from them (``notes.md``, the only part that is written by hand; evaluations may have one too),
 each with a ``pairs.md`` (made by ``benchmarks/localized_pairs.py``) one of two trunks under localized protocols,
-and ``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) the last one.
+``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) one, and so have ``bench/table.md`` (``make bench``) and
+``faults/table.md`` (``python -m benchmarks.faults``).
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
 
@@ -46,9 +47,9 @@ def results_page(folder: Path) -> str:
     labeller = folder / "labeller_iu.json"
     if labeller.is_file():
         chapters.append(labeller_chapter(json.loads(labeller.read_text(encoding="utf-8"))))
-    speed = folder / "bench" / "table.md"
-    if speed.is_file():
-        chapters.append(speed_chapter(speed))
+    for name, title in (("bench", "Speed and memory"), ("faults", "Faults")):
+        if (folder / name / "table.md").is_file():
+            chapters.append(table_chapter(folder / name, title))
     # One empty line before each title: a table would swallow a title that follows at once.
     return "\n".join([HEAD, *(chapter.rstrip("\n") + "\n" for chapter in chapters)])
 
@@ -74,10 +75,8 @@ def comparison_chapter(folder: Path) -> str:
     return f"## {folder.name}\n\n{title.removeprefix('# ')}\n{said}{one_deeper(body)}\n\n{picture}\n"
 
 
-def speed_chapter(file: Path) -> str:
-    notes = file.with_name("notes.md")
-    said = f"{notes.read_text(encoding='utf-8').strip()}\n\n" if notes.is_file() else ""
-    return f"## Speed and memory\n\n{said}{file.read_text(encoding='utf-8')}"
+def table_chapter(folder: Path, title: str) -> str:
+    return f"## {title}\n{notes_of(folder)}\n{(folder / 'table.md').read_text(encoding='utf-8')}"
 
 
 def pairs_chapter(folder: Path) -> str:

@@ -176,6 +176,16 @@ def test_a_resumed_run_notes_what_is_new_and_refuses_what_is_damaged(tmp_path: P
     assert (read_run_manifest(made).outcome, read_run_manifest(made).sittings) == ("training", (later,))
 
 
+def test_what_a_kill_leaves_before_there_is_a_configuration_is_no_obstacle(tmp_path: Path) -> None:
+    folder, sitting = tmp_path / "run", sitting_now(torch.device("cpu"), 1)
+    folder.mkdir()
+    (folder / ".config.yaml.123.tmp").write_text("image:")
+    (folder / MANIFEST_FILE).write_text("{")
+    open_run(folder, small_recipe(folder), Provenance("store", "split", 64), sitting)
+    assert read_run_manifest(folder).sittings == (sitting,)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", MANIFEST_FILE]
+
+
 def test_a_run_of_an_earlier_version_is_checked_by_its_hashes(tmp_path: Path) -> None:
     made = run(tmp_path / "run")
     content = read_run_manifest(made).model_dump(mode="json", exclude={"sittings"}, exclude_none=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import typer
@@ -86,6 +89,27 @@ def test_a_full_or_read_only_disk_is_one_message(
         command_line.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("crossray: out/file: refused. ")
+
+
+def test_sigterm_is_told_and_unwinds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tidied = []
+
+    def stopped() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            tidied.append(True)
+
+    monkeypatch.setattr(command_line, "app", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (stop.value.code, tidied) == (143, [True])
+    assert "stopped by SIGTERM. The same command goes on" in capsys.readouterr().err
 
 
 def test_our_own_bugs_keep_their_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import PairDataset, RawBatch, pair_loader, text_groups, to_pair_batch
+from crossray.data.pairs import (
+    PairDataset,
+    RawBatch,
+    explained_worker_deaths,
+    pair_loader,
+    text_groups,
+    to_pair_batch,
+)
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.study import Span
 from crossray.data.tasks import AuxiliaryTask, plan_epoch
@@ -99,6 +106,16 @@ def test_workers_load_what_the_process_itself_would() -> None:
         assert torch.equal(one.films, two.films)
         assert torch.equal(one.tokens.input_ids, two.tokens.input_ids)
         assert torch.equal(one.study_index, two.study_index)
+
+
+def test_the_death_of_a_worker_is_explained_and_nothing_else() -> None:
+    with (
+        pytest.raises(DataError, match=r"runtime\.workers.*was killed.*goes on from what was saved"),
+        explained_worker_deaths(),
+    ):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    with pytest.raises(RuntimeError, match="shapes"), explained_worker_deaths():
+        raise RuntimeError("shapes do not fit")
 
 
 def test_a_sentence_caption_is_one_sentence_looked_up_by_epoch_and_study() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from crossray.data.store import Store
 from crossray.data.study import Box, Study
 from crossray.errors import DataError, StoreError
 from crossray.files import whole_file
+from tests.damage import flip_bit, truncate
 from tests.data.studies import (
     Broken,
     MemorySource,
@@ -170,11 +171,21 @@ def test_a_stale_store_is_made_anew_and_the_change_is_named(tmp_path: Path) -> N
     assert len(Store.open(tmp_path / "s")) == 4
 
 
-def test_a_damaged_store_is_not_taken_for_up_to_date(tmp_path: Path) -> None:
+def test_a_run_is_not_replaced_by_a_store(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text('{"kind": "run"}')  # it has a manifest as well
+    with pytest.raises(StoreError, match="other things in it"):
+        prepare(MemorySource(studies(3)), tmp_path / "run")
+    assert (tmp_path / "run" / "manifest.json").read_text() == '{"kind": "run"}'
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_bit])
+def test_a_damaged_store_is_not_taken_for_up_to_date(tmp_path: Path, damage: Callable[[Path, int], None]) -> None:
     prepare(MemorySource(studies(3)), tmp_path / "s")
-    (tmp_path / "s" / "films-00000.arrow").write_bytes(b"")
+    before = hashes(tmp_path / "s")
+    damage(tmp_path / "s" / "films-00000.arrow", 3)
     assert not prepare(MemorySource(studies(3)), tmp_path / "s").up_to_date
-    assert Store.open(tmp_path / "s").film_count == 3
+    assert hashes(tmp_path / "s") == before
 
 
 def test_workers_change_nothing_but_the_time(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -164,8 +165,18 @@ def test_a_damaged_index_is_named_and_built_anew(made: Path, tmp_path: Path, dam
     assert "Make it again" in caught.value.message
     if damage in ("cut", "flip", "remove"):
         assert vectors.name in caught.value.message
-        assert build_index(made / "run", made / "store", out).embedded == {"films": 24, "reports": 24}
-        assert SearchIndex.open(out).manifest.films == 24
+    assert build_index(made / "run", made / "store", out).embedded == {"films": 24, "reports": 24}
+    assert SearchIndex.open(out).manifest.films == 24
+
+
+def test_what_a_killed_build_left_is_built_upon(made: Path, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    shutil.copytree(made / "index", out)
+    (out / MANIFEST_FILE).rename(out / ".index.json.123.tmp")  # killed before its last rename
+    build_index(made / "run", made / "store", out)
+    own, whole = ({path.name: path.read_bytes() for path in f.glob("*-*")} for f in (out, made / "index"))
+    assert own == whole
+    assert not list(out.glob(".*"))
 
 
 def test_the_commands_build_and_answer(made: Path, tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""A small world to disturb: films, and what each command makes of them when nothing happens, with its hash."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from benchmarks.faults.inject import Course, count_operations
+from benchmarks.faults.process import crossray
+from PIL import Image
+
+STUDIES, SIDE = 136, 32  # three shards
+
+_SENTENCES = (
+    "The heart is enlarged.",
+    "No pleural effusion or pneumothorax.",
+    "Left lower lobe atelectasis.",
+    "The lungs are clear.",
+    "Small right pleural effusion.",
+    "Right upper lobe consolidation.",
+)
+
+_RECIPE: dict[str, Any] = {
+    "data": {"store": "store", "split": "split.csv", "fold": "fixed"},
+    "image": {"size": SIDE},
+    "image_encoder": {"name": "test_efficientnet", "pretrained": "none", "batch_norm": "frozen"},
+    "text_encoder": {"layers": 1, "width": 32, "heads": 2, "vocabulary_size": 200, "max_tokens": 32},
+    "method": {"name": "clip"},
+    "training": {"epochs": 2, "batch_size": 16, "optimizer": {"learning_rate": 1e-3}},
+    "runtime": {
+        "accelerator": "cpu",
+        "tensorboard": False,
+        "progress": False,
+        "log_every_steps": 1,
+        "checkpoint_every_steps": 3,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A command that is disturbed: its words, what it reads of the world, and the one thing that it makes."""
+
+    name: str
+    words: tuple[str, ...]
+    reads: tuple[str, ...]
+    makes: str
+
+
+_PREPARE = ("data", "prepare", "folder", "films", "--out", "store", "--size", str(SIDE), "--labels", "rules")
+PREPARE = Place("prepare", (*_PREPARE, "--workers", "1"), ("films",), "store")
+PREPARE_WITH_WORKERS = Place("prepare, two workers", (*_PREPARE, "--workers", "2"), ("films",), "store")
+TRAIN = Place("train", ("pretrain", "recipe.yaml", "--out", "run"), ("recipe.yaml", "split.csv", "store"), "run")
+TRAIN_WITH_WORKER = Place("train, a data worker", (*TRAIN.words, "runtime.workers=1"), TRAIN.reads, "run")
+_EVALUATE = ("evaluate", "run", "--out", "results")
+EVALUATE = Place(
+    "evaluate",
+    (*_EVALUATE, "--tasks", "retrieval,zero_shot", "--set", "protocol.draws=20", "--no-report"),
+    ("split.csv", "store", "run"),
+    "results",
+)
+INDEX = Place("index build", ("index", "build", "run", "store", "--out", "index"), ("store", "run"), "index")
+PLACES = (PREPARE, TRAIN, EVALUATE, INDEX)
+
+
+class Bench:
+    """The world in ``root/base``, the course and the hash of every place, and folders to disturb."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.base = root / "base"
+        self.courses: dict[str, Course] = {}
+        self.hashes: dict[str, str] = {}
+        self._folders = 0
+        self.base.mkdir(parents=True)
+        _write_inputs(self.base)
+        for place in PLACES:
+            self._make(place)
+        for place in (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER):
+            self.learn(place, self.fresh(place))
+
+    def _make(self, place: Place) -> None:
+        folder = self.fresh(place)
+        self.learn(place, folder)
+        shutil.copytree(folder / place.makes, self.base / place.makes)
+
+    def learn(self, place: Place, folder: Path) -> None:
+        """Run a place undisturbed, and keep its course and hash."""
+        counted = folder.with_name(f"{folder.name}.count")
+
+        def count() -> None:
+            count_operations(lambda number: _write_number(counted, number + 1))
+
+        ended = crossray(place.words, folder, count)
+        if ended.code != 0:
+            raise RuntimeError(f"{place.name} fails undisturbed:\n{ended.errors}")
+        self.courses[place.name] = Course(int(counted.read_text()), ended.seconds)
+        self.hashes[place.name] = hash_of(folder)
+
+    def fresh(self, place: Place, *also: str) -> Path:
+        """A new folder with copies of what a place reads; ``also`` of what it makes, or others do."""
+        self._folders += 1
+        folder = self.root / f"{os.getpid()}-{self._folders:04d}" / "world"
+        folder.mkdir(parents=True)
+        self.fill(folder, *place.reads, *also)
+        return folder
+
+    def fill(self, folder: Path, *names: str) -> None:
+        """Copy things of the base into a folder."""
+        for name in names:
+            source = self.base / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name)
+            else:
+                shutil.copy2(source, folder / name)
+
+    def same(self, place: Place, folder: Path) -> bool:
+        """Whether a folder holds what the undisturbed command leaves, to the byte."""
+        try:
+            return hash_of(folder) == self.hashes[place.name]
+        except ValueError:  # a log or manifest that is not even JSON
+            return False
+
+
+def hash_of(folder: Path) -> str:
+    """sha256 over names and bytes of all files of a folder, hidden ones too, without what tells how long it took."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.name == "metrics.jsonl":
+            content = b"\n".join(map(_without_speed, content.splitlines()))
+        if path.name == "manifest.json":
+            content = _without_the_logs_hash(content)
+        digest.update(f"{path.relative_to(folder)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _without_speed(line: bytes) -> bytes:
+    record = json.loads(line)
+    record.pop("pairs_per_second", None)
+    return json.dumps(record).encode()
+
+
+def _without_the_logs_hash(content: bytes) -> bytes:
+    manifest = json.loads(content)
+    if manifest["files"].pop("metrics.jsonl", None) is not None:
+        manifest.pop("seal")
+    return json.dumps(manifest).encode()
+
+
+def _write_number(path: Path, number: int) -> None:
+    path.write_text(str(number))
+
+
+def _write_inputs(folder: Path) -> None:
+    (folder / "films").mkdir()
+    rng = np.random.default_rng(0)
+    rows: list[Sequence[str]] = [("study_id", "patient_id", "film", "view", "report")]
+    sides: list[Sequence[str]] = [("study_id", "split")]
+    for number in range(STUDIES):
+        name = f"film{number:03d}.png"
+        Image.fromarray(rng.integers(0, 255, (SIDE, SIDE), dtype=np.uint8)).save(folder / "films" / name)
+        chosen = rng.choice(len(_SENTENCES), size=3, replace=False)
+        report = " ".join(_SENTENCES[index] for index in chosen)
+        rows.append((f"s{number:03d}", f"p{number:03d}", name, "frontal", f"FINDINGS: {report} Film {number}."))
+        sides.append((f"s{number:03d}", ("train", "train", "train", "train", "validation", "test")[number % 6]))
+    for path, table in ((folder / "films" / "manifest.csv", rows), (folder / "split.csv", sides)):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(table)
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(_RECIPE), encoding="utf-8")
