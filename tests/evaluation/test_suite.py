@@ -13,7 +13,7 @@ from crossray.data.split_files import read_split, write_split
 from crossray.errors import CheckpointError, ConfigError
 from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
-from crossray.evaluation.fold import WITH_PROBE
+from crossray.evaluation.fold_probes import WITH_PROBE
 from crossray.evaluation.grounding_floors import ANY_PRIOR, CENTRE, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.results import Results, read_results
 from crossray.methods.global_local import GlobalLocal

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from crossray.evaluation.evaluate import EvaluationRequest
 
 _RUNS = "Run folders, or folders of them (one run for each fold)."
-_TASKS = "Comma-separated: retrieval, class_retrieval, zero_shot, grounding, probe, finetune, floors."
+_TASKS = (
+    "Comma-separated: retrieval, class_retrieval, zero_shot, grounding, probe, finetune, text_probe, joint_probe, "
+    "floors."
+)
 _SET = "Change a setting, e.g. --set finetune.epochs=4 or --set protocol.draws=200."
 _STORE = "Where the store is now, if it was moved."
 _SPLIT = "The split list, if it was moved."

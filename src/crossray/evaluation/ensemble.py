@@ -19,6 +19,7 @@ from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Part
 from crossray.evaluation.fold import FoldEvaluation
+from crossray.evaluation.fold_probes import FILM_ALONE, REPORT_ALONE
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.retrieval import IntArray, zscore_over
 from crossray.evaluation.retrieval_task import Gallery, galleries_of
@@ -119,6 +120,16 @@ class EnsembleFold(FoldEvaluation):
     def finetune(self) -> dict[Evaluated, Arrays]:
         """The mean of the classifiers that the members were fine-tuned to."""
         return self.with_probes(self._mean([member.finetune() for member in self.members]))
+
+    def text_probe(self) -> dict[Evaluated, Arrays]:
+        """The mean of the members' probes of the report."""
+        return self._mean([member.text_probe() for member in self.members])
+
+    def joint_probe(self) -> dict[Evaluated, Arrays]:
+        """The mean of the members' probes of film and report, beside the means of those that read one of them."""
+        found = self._mean([member.joint_probe() for member in self.members])
+        alone = {FILM_ALONE: self.probe, REPORT_ALONE: self.text_probe}
+        return found | {who: probe()[self.pretrained] for who, probe in alone.items() if who in found}
 
     def _mean(self, found: Sequence[Mapping[Evaluated, Arrays]]) -> dict[Evaluated, Arrays]:
         own = [cells[member.pretrained] for cells, member in zip(found, self.members, strict=True)]

@@ -54,14 +54,7 @@ class RidgeResult:
 
 def ridge_retrieval(train: PairSplit, validation: PairSplit, test: PairSplit, config: RidgeConfig) -> RidgeResult:
     """Fit on train, choose alpha on validation, score test. Vocabulary and standardisation come from train only."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    words = TfidfVectorizer(
-        min_df=min(config.min_document_frequency, len(train.texts)),
-        ngram_range=(1, 2 if config.bigrams else 1),
-        sublinear_tf=True,
-        token_pattern=r"(?u)\b[a-zA-Z]\w*\b",
-    )
+    words = _vocabulary(config, len(train.texts))
     ridge = _RidgePath(train.features, words.fit_transform(train.texts))
 
     def score(alpha: float, part: PairSplit) -> FloatArray:
@@ -76,6 +69,33 @@ def ridge_retrieval(train: PairSplit, validation: PairSplit, test: PairSplit, co
     ]
     best = int(np.argmax(recall))
     return RidgeResult(score(config.alphas[best], test), config.alphas[best], tuple(recall))
+
+
+def word_features(
+    train: Sequence[str], others: Sequence[Sequence[str]], config: RidgeConfig, most: int = 2000
+) -> list[NDArray[np.float32]]:
+    """TF-IDF vectors ``[n, V]`` of the training texts and of other parts, as the ridge knows them.
+
+    Args:
+        train: the vocabulary's texts.
+        others: parts that are described in it.
+        config: its settings.
+        most: words at most, the frequent ones: these vectors are dense.
+    """
+    words = _vocabulary(config, len(train)).set_params(max_features=most)
+    fitted = words.fit_transform(train)
+    return [part.toarray().astype(np.float32) for part in (fitted, *(words.transform(texts) for texts in others))]
+
+
+def _vocabulary(config: RidgeConfig, texts: int) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        min_df=min(config.min_document_frequency, texts),
+        ngram_range=(1, 2 if config.bigrams else 1),
+        sublinear_tf=True,
+        token_pattern=r"(?u)\b[a-zA-Z]\w*\b",
+    )
 
 
 class _RidgePath:

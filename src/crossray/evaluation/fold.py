@@ -14,36 +14,23 @@ from crossray.errors import DataError
 from crossray.evaluation.cells import Arrays, flatten, unflatten
 from crossray.evaluation.class_retrieval_task import ListedStudies, class_retrieval_task, listed_studies
 from crossray.evaluation.cohort import Part
-from crossray.evaluation.finetune import FinetuneConfig
-from crossray.evaluation.fold_cells import FoldCells
+from crossray.evaluation.fold_probes import FoldProbes
 from crossray.evaluation.grounding_floors import GroundingFloors
 from crossray.evaluation.grounding_task import Judge, grounding_floor_task, grounding_task
-from crossray.evaluation.models import FloorModel, RunModel
 from crossray.evaluation.phrases import KnownPhrases, known_phrases
 from crossray.evaluation.prompts import CLASS_PROMPT, load_prompts
 from crossray.evaluation.protocol import TEXT_TASKS
 from crossray.evaluation.retrieval_task import Gallery, galleries_of, ranked, ridge_gallery
 from crossray.evaluation.rows import Evaluated
-from crossray.evaluation.runs import Run
-from crossray.evaluation.tasks import finetune_task, probe_task, zero_shot_task
+from crossray.evaluation.tasks import zero_shot_task
 from crossray.methods.base import GroundsPhrases
 
-IMAGENET = Evaluated("ImageNet", kind="floor")
-UNTRAINED = Evaluated("untrained trunk", kind="floor")
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
 OTHER_FILM = Evaluated("its map on another film", kind="floor")
 
-WITH_PROBE = "mean with the probe's log odds"
-"""A variant of fine-tuning: two classifiers of one trunk that err at different films."""
-
-
-def trunk_floor(run: Run) -> Evaluated:
-    """What a run's trunk is measured against: itself with ImageNet's weights, or with the random ones it began with."""
-    return UNTRAINED if run.model.image_encoder.pretrained == "none" else IMAGENET
-
 
 @dataclass(frozen=True)
-class FoldEvaluation(FoldCells):
+class FoldEvaluation(FoldProbes):
     """A run on the test side of its fold; every method returns what was evaluated → its cell."""
 
     def evaluate(self) -> dict[str, dict[Evaluated, Arrays]]:
@@ -55,6 +42,8 @@ class FoldEvaluation(FoldCells):
             "grounding": self.grounding,
             "probe": self.probe,
             "finetune": self.finetune,
+            "text_probe": self.text_probe,
+            "joint_probe": self.joint_probe,
         }
         found: dict[str, dict[Evaluated, Arrays]] = {}
         for task in (name for name in methods if name in self.config.tasks):
@@ -182,52 +171,6 @@ class FoldEvaluation(FoldCells):
             found |= {Evaluated(name, kind="floor"): arrays for name, arrays in unflatten(cell).items()}
         return found
 
-    def probe(self) -> dict[Evaluated, Arrays]:
-        """Logistic regression on the run's frozen features, and on the floor's."""
-        config = self.config.probe
-        depends = config.model_dump(mode="json")
-        found = {
-            self.pretrained: self._of_run(
-                "probe", depends, lambda: probe_task(self._run_features(), self.cohort, config)
-            )
-        }
-        if self.has_floors:
-            found[trunk_floor(self.run)] = self._of_floor(
-                "probe", depends, lambda: probe_task(self._floor_features(), self.cohort, config)
-            )
-        return found
-
-    def finetune(self) -> dict[Evaluated, Arrays]:
-        """Fine-tuning from the run's trunk, and from the floor's."""
-        ours, theirs = (self.config.finetune.of_start(floor=floor) for floor in (False, True))
-
-        def tune(model: RunModel | FloorModel, config: FinetuneConfig, title: str) -> Arrays:
-            def say(line: str) -> None:
-                self.say(f"fold {self.run.fold}, fine-tuning from {title}, {line}")
-
-            return finetune_task(model, self.store, self.run.model.image, self.cohort, config, say)
-
-        found = {
-            self.pretrained: self._of_run("finetune", _recipe_of(ours), lambda: tune(self.model, ours, "pretrained"))
-        }
-        if self.has_floors:
-            floor = trunk_floor(self.run)
-            found[floor] = self._of_floor("finetune", _recipe_of(theirs), lambda: tune(self.floor, theirs, floor.model))
-        return self.with_probes(found)
-
-    def with_probes(self, found: dict[Evaluated, Arrays]) -> dict[Evaluated, Arrays]:
-        """Beside each fine-tuned line its mean with the probe of the same trunk, if probes were asked for."""
-        probes = self.probe() if "probe" in self.config.tasks else {}
-        means = {
-            Evaluated(who.model, WITH_PROBE, "variant"): {
-                **cell,
-                "scores": (cell["scores"] + probes[who]["scores"]) / 2,
-            }
-            for who, cell in found.items()
-            if who in probes
-        }
-        return found | means
-
     def _grounding_floors(self, judge: Judge) -> dict[str, Arrays]:
         train = known_phrases(self.store, self.cohort.train, judge.config)
         return grounding_floor_task(GroundingFloors(train, judge.config), judge)
@@ -248,8 +191,3 @@ class FoldEvaluation(FoldCells):
 
 def _of_each(galleries: dict[str, Gallery], judge: Callable[[Gallery], Arrays]) -> Arrays:
     return flatten({name: judge(gallery) for name, gallery in galleries.items()})
-
-
-def _recipe_of(config: FinetuneConfig) -> dict[str, Any]:
-    """What a fine-tuned cell depends on: one starting point's recipe."""
-    return config.model_dump(mode="json", exclude={"floor_trunk_learning_rate"})

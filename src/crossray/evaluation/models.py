@@ -112,6 +112,15 @@ class RunModel:
         ]
         return np.concatenate([np.asarray(piece, dtype=np.float32) for piece in pieces])
 
+    def text_features(self, texts: Sequence[SelectedText]) -> NDArray[np.float32]:
+        """The text encoder's vectors ``[n, C]``, before any projection; each distinct text is read once."""
+        place: dict[str, int] = {}
+        rows = [place.setdefault(text.text, len(place)) for text in texts]
+        distinct = {text.text: text for text in texts}
+        features = self.joint.text_features([distinct[words] for words in place], batch_size=self._batch_size)
+        read: NDArray[np.float32] = features.numpy()[rows]
+        return read
+
     def trunk(self) -> PooledTrunk:
         """A trainable copy of the run's image encoder."""
         encoder = trainable_encoder(self._run.model.image_encoder, initial_weights=False)

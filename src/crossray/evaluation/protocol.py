@@ -16,16 +16,34 @@ from crossray.evaluation.class_retrieval import ClassRetrievalConfig
 from crossray.evaluation.finetune import FinetuneConfig
 from crossray.evaluation.floors import RidgeConfig
 from crossray.evaluation.grounding import GroundingConfig
+from crossray.evaluation.joimternet_heads import JoImTeRNetHeadConfig
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.retrieval import Ties
 from crossray.evaluation.zero_shot import ZeroShotConfig
 from crossray.settings import Settings, build_settings, read_yaml
 
-Task = Literal["retrieval", "class_retrieval", "zero_shot", "grounding", "probe", "finetune", "floors"]
+Task = Literal[
+    "retrieval",
+    "class_retrieval",
+    "zero_shot",
+    "grounding",
+    "probe",
+    "finetune",
+    "text_probe",
+    "joint_probe",
+    "floors",
+]
 TASKS: tuple[Task, ...] = get_args(Task)
 DEFAULT_TASKS: tuple[Task, ...] = ("retrieval", "zero_shot", "grounding", "probe", "finetune", "floors")
 """What is done unless tasks are named."""
-TEXT_TASKS: tuple[Task, ...] = ("retrieval", "class_retrieval", "zero_shot", "grounding")
+TEXT_TASKS: tuple[Task, ...] = (
+    "retrieval",
+    "class_retrieval",
+    "zero_shot",
+    "grounding",
+    "text_probe",
+    "joint_probe",
+)
 """Tasks that only a method that reads reports can do."""
 
 
@@ -70,6 +88,7 @@ class EvaluationConfig(Settings):
     probe: ProbeConfig = ProbeConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     ridge: RidgeConfig = RidgeConfig()
+    joimternet_head: JoImTeRNetHeadConfig = JoImTeRNetHeadConfig()
     batch_size: int = Field(default=64, ge=1)
 
 

@@ -17,7 +17,16 @@ from crossray.evaluation.class_retrieval_task import class_retrieval_rows
 from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.ensemble import EnsembleFold
 from crossray.evaluation.finetune import Progress
-from crossray.evaluation.fold import IMAGENET, OTHER_FILM, RIDGE, UNTRAINED, WITH_PROBE, FoldEvaluation
+from crossray.evaluation.fold import OTHER_FILM, RIDGE, FoldEvaluation
+from crossray.evaluation.fold_probes import (
+    FILM_ALONE,
+    IMAGENET,
+    REPORT_ALONE,
+    UNTRAINED,
+    WITH_PROBE,
+    WORDS,
+    WORDS_AND_TRUNK,
+)
 from crossray.evaluation.grounding_floors import SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.grounding_rows import fold_phrases, grounding_rows
 from crossray.evaluation.protocol import EvaluationConfig, Protocol, protocol_for
@@ -37,6 +46,10 @@ _COMPARED = (
     IMAGENET,
     UNTRAINED,
     RIDGE,
+    WORDS,
+    FILM_ALONE,
+    REPORT_ALONE,
+    WORDS_AND_TRUNK,
     OTHER_FILM,
     Evaluated(SIDE_PRIOR, kind="floor"),
     Evaluated(WORDS_PRIOR, kind="floor"),
@@ -59,7 +72,10 @@ class Evaluation:
     config: EvaluationConfig
 
     def __post_init__(self) -> None:
-        if set(self.config.tasks) & {"zero_shot", "probe", "finetune"} and not self.protocol.labels:
+        if (
+            set(self.config.tasks) & {"zero_shot", "probe", "finetune", "text_probe", "joint_probe"}
+            and not self.protocol.labels
+        ):
             raise ConfigError(
                 "the store holds no labels, so there is nothing to classify.", remedy="Use --tasks retrieval,floors."
             )

@@ -15,7 +15,18 @@ TASK_TITLES = {
     "grounding": "Phrase grounding",
     "probe": "Linear probe (frozen features)",
     "finetune": "Fine-tuned",
+    "text_probe": "Linear probe on the report alone",
+    "joint_probe": "Linear probe on film and report",
 }
+
+_LABELS_OF_REPORTS = (
+    "The report is part of what is classified. Where labels were read from reports (by CheXpert's or our labeller, or "
+    "as IU's MeSH terms), this figure says how well the features keep the words that the labels were made from, and "
+    "nothing of what is seen on films: a bag of words comes near 1. It never stands for a classifier of films."
+)
+
+#: What must be read with a task's figures; printed beside each of its tables.
+CAVEATS = {"text_probe": _LABELS_OF_REPORTS, "joint_probe": _LABELS_OF_REPORTS}
 
 #: Tasks whose tables have models down and metrics across, and what their rows count.
 METRICS_ACROSS = {"retrieval": "queries", "class_retrieval": "queries", "grounding": "phrases"}
@@ -54,6 +65,11 @@ class Table:
     lines: tuple[Head, ...]
     cells: tuple[tuple[Cell, ...], ...]
 
+    @property
+    def caveat(self) -> str:
+        """What must be read with these figures, or empty."""
+        return CAVEATS.get(self.task, "")
+
 
 def tables(results: Results) -> list[Table]:
     """Every table of the results, task by task.
@@ -91,7 +107,8 @@ def markdown(results: Results) -> str:
         f"- {provenance.date}; {_pairs(provenance.versions)}",
     ]
     for table in tables(results):
-        lines += ["", f"## {table.title}", "", *_markdown_table(table)]
+        caveat = [f"*{table.caveat}*", ""] if table.caveat else []
+        lines += ["", f"## {table.title}", "", *caveat, *_markdown_table(table)]
     return "\n".join(lines) + "\n"
 
 

@@ -27,7 +27,7 @@ from crossray.evaluation.cells import Arrays
 from crossray.evaluation.cohort import Cohort, Part, names_in, part_of, tested_hash
 from crossray.evaluation.confounding import confounding_rows, write_confounding
 from crossray.evaluation.finetune import FinetuneConfig, Progress
-from crossray.evaluation.fold import trunk_floor
+from crossray.evaluation.fold_probes import trunk_floor
 from crossray.evaluation.groups import Group, GroupedBy, GroupRow, group_rows, groups_of, write_groups
 from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.models import FloorModel, RunModel

@@ -135,14 +135,23 @@ class JointModel:
         """Texts in the joint space, words padded to the longest of all."""
         if not texts:
             raise ConfigError("no text was given.")
-        reports = self.tokenizer.encode(texts)
         pieces: list[TextEmbedding] = []
-        for start in range(0, len(reports), batch_size):
-            tokens = self.tokenizer.collate(reports[start : start + batch_size])
-            pieces.append(_text_to_cpu(self.method.embed_texts(tokens.to(self.device))))
-            _report(progress, start + len(tokens), len(reports))
+        for tokens in self.tokens(texts, batch_size):
+            pieces.append(_text_to_cpu(self.method.embed_texts(tokens)))
+            _report(progress, sum(len(piece.report) for piece in pieces), len(texts))
         characters = torch.tensor([len(_words(text)) for text in texts])
         return replace(_join_texts(pieces), characters=characters)
+
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[SelectedText | str], batch_size: int = 64) -> Tensor:
+        """The text encoder's vectors ``[N, C]`` float32 of texts, before any projection."""
+        return torch.cat([self.method.text_features(tokens).float().cpu() for tokens in self.tokens(texts, batch_size)])
+
+    def tokens(self, texts: Sequence[SelectedText | str], batch_size: int = 64) -> Iterator[TokenBatch]:
+        """Texts as the text encoder reads them, so many at a time, on the model's device."""
+        reports = self.tokenizer.encode(texts)
+        for start in range(0, len(reports), batch_size):
+            yield self.tokenizer.collate(reports[start : start + batch_size]).to(self.device)
 
     @torch.no_grad()
     def similarity(

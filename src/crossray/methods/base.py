@@ -204,6 +204,12 @@ class Method(nn.Module, ABC):
         features: Tensor = image_encoder(pixels).pooled
         return features
 
+    def text_features(self, tokens: TokenBatch) -> Tensor:
+        """``[N, C]`` the text encoder's vector of each report before any projection of ours: what a probe reads."""
+        text_encoder: Any = self.text_encoder
+        features: Tensor = text_encoder(tokens).report
+        return features
+
     @abstractmethod
     def similarity(
         self, images: ImageEmbedding, texts: TextEmbedding, *, purpose: Literal["retrieval", "zero_shot"]

@@ -31,8 +31,9 @@ _SHARED = (
     "level",
 )
 
-# Settings that may differ: which tasks were asked for, and how they were carried out.
-_FREE_SETTINGS = ("tasks", "batch_size")
+# Settings that may differ: which tasks were asked for, how they were carried out, and those of mere variants, which are
+# not compared.
+_FREE_SETTINGS = ("tasks", "batch_size", "joimternet_head")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,9 @@ def _differences(one: Provenance, other: Provenance) -> list[str]:
         for name in _SHARED
         if getattr(one, name) != getattr(other, name)
     ]
+    lists = {own for own in (of.choices.get("class retrieval") for of in (one, other)) if own}
+    if len(lists) > 1:
+        found.append(f"the list of retrieval by class ({' and '.join(sorted(lists))})")
     if one.seeds.get("bootstrap") != other.seeds.get("bootstrap"):
         found.append("seed of the bootstrap")
     if one.tested != other.tested:

@@ -83,6 +83,8 @@ def _operating_figures(folds: Sequence[FoldEvaluation], results: Results) -> dic
         "zero_shot": FoldEvaluation.zero_shot,
         "probe": FoldEvaluation.probe,
         "finetune": FoldEvaluation.finetune,
+        "text_probe": FoldEvaluation.text_probe,
+        "joint_probe": FoldEvaluation.joint_probe,
     }
     figures: dict[str, str] = {}
     for task, cells_of in methods.items():

@@ -23,7 +23,7 @@ SHOWN = 6
 
 _POINTS = 200
 _BINS = 10
-_LOG_ODDS = ("probe", "finetune")
+_LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
 """Tasks whose scores are log odds; zero-shot scores are cosines and say nothing of probabilities."""
 
 

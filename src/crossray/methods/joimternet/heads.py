@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from crossray.alignment.masked import masked_mean
 from crossray.data.batch import TokenBatch
 from crossray.encoders.features import TextFeatures
+from crossray.methods.base import ImageEmbedding
 from crossray.methods.joimternet.method import JoImTeRNet
 
 Inputs = Literal["image", "text", "both"]
@@ -126,22 +127,27 @@ class JoImTeRNetClassifier(nn.Module):
         """
         parts: list[Tensor] = []
         if self.inputs != "text":
-            parts += self._image_parts(_given(pixels, "films"))
+            parts += image_parts(self.model.embed_images(_given(pixels, "films")))
         if self.inputs != "image":
-            parts += self._text_parts(_given(tokens, "reports"))
+            parts += text_parts(self.model, _given(tokens, "reports"))
         logits: Tensor = self.head(parts)
         return logits
 
-    def _image_parts(self, pixels: Tensor) -> list[Tensor]:
-        images = self.model.embed_images(pixels)
-        return [images.pooled, images.regions.mean(dim=1)]
 
-    def _text_parts(self, tokens: TokenBatch) -> list[Tensor]:
-        """Report and mean word; [CLS] and [SEP] count, and the phrase variant averages over its three sizes."""
-        texts: TextFeatures = self.model.text_encoder(tokens)
-        local = self.model.local_items(texts.words, texts.word_mask)
-        means = [masked_mean(items.vectors, items.mask, dim=1) for items in local.values()]
-        return [self.model.report_projection(texts.report), torch.stack(means).mean(dim=0)]
+def image_parts(images: ImageEmbedding) -> list[Tensor]:
+    """What a head reads of films: the global vector and the mean region, ``[N, D]`` each."""
+    return [images.pooled, images.regions.mean(dim=1)]
+
+
+def text_parts(model: JoImTeRNet, tokens: TokenBatch) -> list[Tensor]:
+    """What a head reads of reports: the report's vector and the mean word, ``[N, D]`` each.
+
+    [CLS] and [SEP] count as words, and the phrase variant averages over its three sizes.
+    """
+    texts: TextFeatures = model.text_encoder(tokens)
+    local = model.local_items(texts.words, texts.word_mask)
+    means = [masked_mean(items.vectors, items.mask, dim=1) for items in local.values()]
+    return [model.report_projection(texts.report), torch.stack(means).mean(dim=0)]
 
 
 def _given(value: Any, what: str) -> Any:
