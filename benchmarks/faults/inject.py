@@ -65,9 +65,9 @@ def count_operations(done: Callable[[int], None]) -> None:
 
     sync = os.fsync
 
-    def fsync(file: Any) -> None:
+    def fsync(fd: Any) -> None:
         note()
-        sync(file)
+        sync(fd)
         note()  # a fault may strike between the sync and the rename that follows
 
     sys.addaudithook(hook)
