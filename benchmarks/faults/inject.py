@@ -51,8 +51,8 @@ def count_operations(done: Callable[[int], None]) -> None:
 
     def note() -> None:
         nonlocal count
-        done(count)
-        count += 1
+        count += 1  # first: what a fault raises does operations of its own
+        done(count - 1)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
