@@ -183,12 +183,22 @@ def fake_fit(
     *,
     runtime: RuntimeConfig = QUIET,
     validator: Validator | None = None,
+    profile_steps: int = 0,
 ) -> RunSummary:
     """Train on fake pairs into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     fabric = start_fabric(runtime, config.precision)
     parts = parts if parts is not None else fake_parts()
-    return fit(fabric, parts, config, runtime, folder, identity="fake", validator=validator)
+    return fit(
+        fabric,
+        parts,
+        config,
+        runtime,
+        folder,
+        identity="fake",
+        validator=validator,
+        profile_steps=profile_steps,
+    )
 
 
 def figures_of(folder: Path, kind: Literal["train", "validation"], name: str = "loss") -> list[float]:

@@ -14,6 +14,10 @@ def pretrain(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Laid over the recipe.")
     ] = None,
+    profile: Annotated[
+        int,
+        typer.Option(min=0, metavar="STEPS", help="Trace so many steps: OUT/profile/summary.md says what took time."),
+    ] = 0,
 ) -> None:
     """Pretrain on film-report pairs. Killed or stopped and called again, it goes on where it was.
 
@@ -23,7 +27,9 @@ def pretrain(
     from crossray.training.pretrain import pretrain as run_recipe
     from crossray.training.recipe import load_recipe
 
-    summary = run_recipe(load_recipe(recipe, overrides or ()), out, validator=RetrievalValidator())
+    summary = run_recipe(
+        load_recipe(recipe, overrides or ()), out, validator=RetrievalValidator(), profile_steps=profile
+    )
     code = 128 + (summary.signal or 15) if summary.outcome == "interrupted" else 0
     if not summary.first_process:
         raise typer.Exit(code)

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crossray.data.batch import PairBatch
 from crossray.methods.base import PairFeatures
+from crossray.training.profiling import span
 
 Encode = Callable[[PairBatch], PairFeatures]
 
@@ -58,7 +59,8 @@ def _send_back(features: PairFeatures, gradients: PairFeatures) -> None:
     """The backward pass of one piece; features that nothing trainable made are left out."""
     reached = [name for name in gradients if features[name].requires_grad]
     if reached:
-        torch.autograd.backward([features[name] for name in reached], [gradients[name] for name in reached])
+        with span("backward"):
+            torch.autograd.backward([features[name] for name in reached], [gradients[name] for name in reached])
 
 
 @contextmanager

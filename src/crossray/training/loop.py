@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from crossray.training.distributed import average_gradients, gather_of, share_st
 from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
 from crossray.training.logs import RunLog, keep_metrics_up_to
 from crossray.training.optimizers import set_learning_rates
+from crossray.training.profiling import StepProfiler, span
 from crossray.training.session import RunSummary, Session, TrainingParts, epoch_steps, summary_of
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
@@ -40,6 +42,7 @@ def fit(
     *,
     identity: str,
     validator: Validator | None = None,
+    profile_steps: int = 0,
 ) -> RunSummary:
     """Train until the epochs are over, nothing improves any more, or a signal asks to stop.
 
@@ -51,6 +54,7 @@ def fit(
         folder: the run; ``checkpoints/state.safetensors`` in it is gone on from.
         identity: a hash of all that must be the same in a resumed run.
         validator: further validation figures.
+        profile_steps: so many steps are profiled into ``profile/`` (by the first process).
 
     Raises:
         ConfigError: batch size, split and processes do not fit together, or the selection metric is unknown.
@@ -67,14 +71,23 @@ def fit(
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
     parts.method.train()
-    with StopSignals() as stop, log, explained_worker_deaths():
+    with StopSignals() as stop, log, explained_worker_deaths(), ExitStack() as profiling:
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
         session.saved = time.monotonic()
+        if profile_steps and writes:
+            session.profiler = profiling.enter_context(_profiler(session, profile_steps))
         while state.place.finished is None:
             if not _train_epoch(session, state):
                 break
             _end_epoch(session, state, validator)
     return summary_of(session, state)
+
+
+def _profiler(session: Session, steps: int) -> StepProfiler:
+    pairs, device = session.config.batch_size, session.fabric.device
+    return StepProfiler(
+        session.parts.method, session.folder, steps=steps, pairs=pairs, device=device, say=session.log.say
+    )
 
 
 def _start_or_resume(
@@ -99,11 +112,13 @@ def _train_epoch(session: Session, state: TrainingState) -> bool:
         if untold and batch.task is None:
             _warn_of_live_batch_norm(session, state, batch)
             untold = False
-        if _train_step(session, state, batch):
+        stopping = _train_step(session, state, batch)
+        if stopping or _save_is_due(session, state):
             _save(session, state)
+        if session.profiler is not None:
+            session.profiler.step()
+        if stopping:
             return False
-        if _save_is_due(session, state):
-            _save(session, state)
     return True
 
 
@@ -123,8 +138,15 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
     on_gpu = fabric.device.type == "cuda"
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     views = state.method.image_views
-    for raw in pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu):
-        yield to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype, views=views)
+    loaded = iter(pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu))
+    while True:
+        with span("data wait"):
+            raw = next(loaded, None)
+        if raw is None:
+            return
+        with span("augmentation"):
+            batch = to_pair_batch(raw, session.parts.image, fabric.device, seed=config.seed, dtype=dtype, views=views)
+        yield batch
 
 
 def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> bool:
@@ -136,20 +158,25 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> boo
     set_learning_rates(state.optimizer, factor)
     state.optimizer.zero_grad(set_to_none=True)
     losses = backward_step(fabric, state.method, batch, session.gather, config)
-    average_gradients(state.method.parameters(), fabric.world_size)
-    norm = clip_gradients(fabric, state.method, state.optimizer, config) if config.clip_norm is not None else None
+    if fabric.world_size > 1:
+        with span("averaging gradients"):
+            average_gradients(state.method.parameters(), fabric.world_size)
+    with span("optimiser"):
+        norm = clip_gradients(fabric, state.method, state.optimizer, config) if config.clip_norm is not None else None
     vote = stop_vote(session.stop.received is not None, fabric)
-    values = losses.read(place.step + 1, [scalar for scalar in (norm, vote) if scalar is not None])
+    with span("reading the losses"):
+        values = losses.read(place.step + 1, [scalar for scalar in (norm, vote) if scalar is not None])
     figures = {f"loss/{name}": value for name, value in values.terms.items()}
     if batch.task is None:  # the curve of one objective
         figures["loss"] = values.total
     if norm is not None:
         require_finite_norm(values.others[0], config, step=place.step + 1)
         figures["gradient_norm"] = values.others[0]
-    fabric.strategy.optimizer_step(state.optimizer)
-    state.method.after_step()
-    if state.average is not None:
-        state.average.update()
+    with span("optimiser"):
+        fabric.strategy.optimizer_step(state.optimizer)
+        state.method.after_step()
+        if state.average is not None:
+            state.average.update()
     place.step += 1
     place.stage_step += 1
     place.batch += 1
@@ -196,9 +223,8 @@ def _validate(session: Session, state: TrainingState, validator: Validator | Non
     data = ValidationSet(
         parts.validation, parts.image, config.contrasted, session.runtime.workers, state.method.image_views
     )
-    if state.average is None:
-        return validate(session.fabric, state.method, data, validator, config)
-    with state.average.in_place():
+    averaged = nullcontext() if state.average is None else state.average.in_place()
+    with span("validation"), averaged:
         return validate(session.fabric, state.method, data, validator, config)
 
 
@@ -209,7 +235,8 @@ def _save_is_due(session: Session, state: TrainingState) -> bool:
 
 
 def _save(session: Session, state: TrainingState) -> None:
-    state.save(session.folder / CHECKPOINTS, session.fabric, session.identity)
+    with span("saving"):
+        state.save(session.folder / CHECKPOINTS, session.fabric, session.identity)
     session.saved = time.monotonic()
 
 

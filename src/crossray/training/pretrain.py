@@ -48,7 +48,9 @@ class _Data:
     provenance: Provenance
 
 
-def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None, resume: bool = True) -> RunSummary:
+def pretrain(
+    recipe: Recipe, output: Path, *, validator: Validator | None = None, resume: bool = True, profile_steps: int = 0
+) -> RunSummary:
     """Train what a recipe says into a run folder, or go on with the run that is there.
 
     Args:
@@ -56,6 +58,7 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
         output: the run's folder. A run of the same recipe in it is resumed; if it is over, nothing is done.
         validator: further validation figures, one of which the recipe may select by.
         resume: False refuses a folder that is there already.
+        profile_steps: so many steps are profiled into ``profile/`` of the run; nothing else of it changes.
 
     Raises:
         ConfigError: the recipe does not fit the data, or the folder holds a run with another configuration.
@@ -70,10 +73,10 @@ def pretrain(recipe: Recipe, output: Path, *, validator: Validator | None = None
     keep_freed_memory()
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
     with explained_lost_processes(fabric, output):
-        return _train(fabric, recipe, output, validator)
+        return _train(fabric, recipe, output, validator, profile_steps)
 
 
-def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None) -> RunSummary:
+def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None, profile_steps: int) -> RunSummary:
     data = _open_data(recipe)
     if fabric.is_global_zero:
         open_run(output, recipe, data.provenance, sitting_now(fabric.device, fabric.world_size))
@@ -94,6 +97,7 @@ def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | 
         output,
         identity=identity,
         validator=validator,
+        profile_steps=profile_steps,
     )
     if summary.outcome != "interrupted" and fabric.is_global_zero:
         seal_run(output, summary.outcome)

@@ -16,6 +16,7 @@ from crossray.errors import ConfigError
 from crossray.methods.base import Gather, Method
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.logs import RunLog
+from crossray.training.profiling import StepProfiler
 from crossray.training.signals import StopSignals
 from crossray.training.state import TrainingState
 from crossray.training.timeline import Timeline
@@ -72,6 +73,7 @@ class Session:
     training_seconds: float = 0.0
     clock: float = 0.0
     saved: float = 0.0
+    profiler: StepProfiler | None = None
 
     def count_step(self) -> None:
         """Add the time since the clock was last set, and the pairs of one step."""

@@ -17,6 +17,7 @@ from crossray.errors import CrossRayError
 from crossray.methods.base import Gather, LossTerms, Method, PairFeatures
 from crossray.training.config import TrainingConfig
 from crossray.training.gradient_cache import cached_backward
+from crossray.training.profiling import span
 
 
 class DivergedError(CrossRayError):
@@ -96,9 +97,11 @@ def backward_step(
     if config.accumulation == "cached" and len(pieces) > 1:
 
         def compare(features: PairFeatures) -> Tensor:
-            losses = method.losses(features, gather)
+            with span("losses"):
+                losses = method.losses(features, gather)
             found.append(losses)
-            fabric.backward(losses.total)
+            with span("backward"):
+                fabric.backward(losses.total)
             return losses.total
 
         found: list[LossTerms] = []
@@ -114,8 +117,11 @@ def _plain_backward(fabric: Fabric, method: Method, pieces: Sequence[PairBatch],
     values: list[Tensor] = []
     names: tuple[str, ...] = ()
     for piece, share in zip(pieces, shares, strict=True):
-        losses = method.losses(encode(fabric, method, piece), gather)
-        fabric.backward(losses.total * share)
+        features = encode(fabric, method, piece)
+        with span("losses"):
+            losses = method.losses(features, gather)
+        with span("backward"):
+            fabric.backward(losses.total * share)
         names = tuple(losses.terms)
         values.append(_stacked(losses))
     return StepLosses(names, tuple(values), shares)
