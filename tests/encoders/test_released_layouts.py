@@ -14,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from crossray.encoders.image import ImageEncoder, ImageEncoderConfig
+from crossray.encoders.image_layout import architecture_of
 from crossray.errors import ConfigError
 
 LAYOUTS = {
@@ -98,8 +99,47 @@ def test_two_trunks_and_half_a_trunk_are_refused(tmp_path: Path) -> None:
         _encoder(tmp_path / "both.pth", 1)
     half = {f"img_encoder.{name}": value for name, value in tensors.items() if not name.startswith("layer4")}
     torch.save(half, tmp_path / "half.pth")
-    with pytest.raises(ConfigError, match=r"lacks .* tensors of the trunk"):
+    with pytest.raises(ConfigError, match=r"lacks .* tensors of the trunk: 'conv1.weight', .* It has .* others: 'img_"):
         _encoder(tmp_path / "half.pth", 1)
+
+
+def test_a_larger_architecture_is_refused_by_the_tensors_that_it_has_more(tmp_path: Path) -> None:
+    from crossray.encoders.image_weights import create_trunk
+
+    torch.save(_meta("resnet101"), tmp_path / "larger.pth")
+    with pytest.raises(ConfigError, match=r"has 306 tensors that the trunk has not: 'layer3\.6\.conv1\.weight'"):
+        create_trunk("resnet50", str(tmp_path / "larger.pth"), 3, {})
+
+
+def _meta(name: str) -> dict[str, Tensor]:
+    """A model's tensors as zeros that share one number: nothing but names and shapes, and a small file."""
+    with torch.device("meta"):
+        tensors = torchvision.models.get_model(name, weights=None).state_dict()
+    return {key: torch.zeros(()).expand(value.shape) for key, value in tensors.items()}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+@pytest.mark.parametrize("layout", ["torchvision", "MGCA"])
+def test_a_resnet_is_told_by_its_tensors(tmp_path: Path, name: str, layout: str) -> None:
+    torch.save({LAYOUTS[layout] + key: value for key, value in _meta(name).items()}, tmp_path / "w.pth")
+    assert architecture_of(tmp_path / "w.pth") == name
+
+
+def test_a_vit_is_told_by_its_tensors_and_others_are_not_guessed(tmp_path: Path) -> None:
+    import timm
+
+    with torch.device("meta"):
+        vit = timm.create_model("vit_base_patch16_224", num_classes=0).state_dict()
+    tensors = {key: torch.zeros(()).expand(value.shape) for key, value in vit.items()}
+    torch.save({f"img_encoder_q.model.{key}": value for key, value in tensors.items()}, tmp_path / "vit.pth")
+    assert architecture_of(tmp_path / "vit.pth") == "vit_base_patch16_224"
+    for name, words in (("wide_resnet50_2", "one that is not known"), ("vgg11", "no ResNet and no plain ViT")):
+        torch.save(_meta(name), tmp_path / "other.pth")
+        with pytest.raises(ConfigError, match=rf"cannot be told from its tensors: there is {words}.*timm:NAME"):
+            architecture_of(tmp_path / "other.pth")
+    torch.save(tensors | _meta("resnet50"), tmp_path / "both.pth")
+    with pytest.raises(ConfigError, match="there is resnet50 and vit_base_patch16_224"):
+        architecture_of(tmp_path / "both.pth")
 
 
 class Settings:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _SUITE = "localized18 (LoVT's tasks), prior5 (what PRIOR trains), or the id of one protocol."
 _DATA = "A prepared store, or a folder of stores named by their source (rsna_pneumonia, siim_acr, ...)."
-_TRUNK = "Folder of a run, timm:NAME (ImageNet weights), or random:NAME."
+_TRUNK = "Folder of a run, file of weights (ResNet or plain ViT), timm:NAME (ImageNet weights), or random:NAME."
 _WEIGHTS = "For timm:NAME: a .safetensors or .pth file, or hf-hub:owner/model."
 _SPLIT = "A split list, LoVT's lists, or a folder of either; without it splits are made by patient."
 _SET = "Change every protocol, e.g. --set train_fraction=0.01 or --set schedule.patience=5."

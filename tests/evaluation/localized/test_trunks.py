@@ -66,3 +66,13 @@ def test_weights_of_a_file_are_taken(tmp_path: Path) -> None:
     assert loaded.name == "test_resnet (w.pth)"
     weights = zip(loaded.encoder.parameters(), random.encoder.parameters(), strict=True)
     assert all(torch.equal(new, old + 1) for new, old in weights)
+
+
+def test_a_file_alone_is_a_trunk_of_the_architecture_that_its_tensors_tell(tmp_path: Path) -> None:
+    random = open_trunk("random:resnet18", 64)
+    tensors = {f"gloria.img_encoder.model.{name}": value for name, value in random.encoder.trunk.state_dict().items()}
+    torch.save({"state_dict": tensors | {"gloria.text_encoder.x": torch.zeros(2)}}, tmp_path / "gloria.ckpt")
+    loaded = open_trunk(str(tmp_path / "gloria.ckpt"), 64)
+    assert loaded.name == "resnet18 (gloria.ckpt)"
+    weights = zip(loaded.encoder.parameters(), random.encoder.parameters(), strict=True)
+    assert all(torch.equal(new, old) for new, old in weights)

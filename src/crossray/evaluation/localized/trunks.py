@@ -10,6 +10,7 @@ import torch
 
 from crossray.data.split_files import read_split
 from crossray.encoders.image import ImageEncoder, ImageEncoderConfig
+from crossray.encoders.image_layout import architecture_of
 from crossray.errors import ConfigError
 from crossray.evaluation.localized.films import TaskFilms
 from crossray.evaluation.models import trainable_encoder
@@ -56,7 +57,8 @@ def open_trunk(where: str, size: int, *, weights: str | None = None, checkpoint:
     """The trunk that ``where`` names.
 
     Args:
-        where: the folder of a run; ``timm:NAME`` for timm's architecture with ImageNet weights; ``random:NAME``.
+        where: the folder of a run; a file of weights, whose architecture is told from its tensors; ``timm:NAME`` for
+            timm's architecture with ImageNet weights; ``random:NAME``.
         size: side of the films it will be given.
         weights: for ``timm:NAME``: a ``.safetensors`` or ``.pth`` file, or ``hf-hub:owner/model``.
         checkpoint: of a run.
@@ -67,6 +69,8 @@ def open_trunk(where: str, size: int, *, weights: str | None = None, checkpoint:
     Raises:
         ConfigError, CheckpointError: there is no such trunk, or its weights cannot be read.
     """
+    if weights is None and Path(where).is_file():
+        where, weights = f"{_TIMM}{architecture_of(Path(where))}", where
     if where.startswith((_TIMM, _RANDOM)):
         kind, _, name = where.partition(":")
         pretrained = "none" if kind == "random" else weights or "imagenet"
