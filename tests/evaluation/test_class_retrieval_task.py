@@ -12,7 +12,7 @@ from crossray.data.split_files import read_split, write_split
 from crossray.data.splits import Fold, SplitList
 from crossray.data.store import Store
 from crossray.data.text import SelectedText, TextConfig
-from crossray.errors import DataError
+from crossray.errors import ConfigError, DataError
 from crossray.evaluation.class_retrieval import ClassRetrievalConfig
 from crossray.evaluation.class_retrieval_task import (
     CLASS_DIRECTIONS,
@@ -22,6 +22,7 @@ from crossray.evaluation.class_retrieval_task import (
     listed_studies,
 )
 from crossray.evaluation.cohort import Part, build_cohort
+from crossray.evaluation.comparison.entries import read_entries, source_of
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.intervals import bootstrap_weights
 from crossray.evaluation.protocol import Protocol
@@ -167,7 +168,7 @@ def test_both_are_tasks_with_floor_difference_chance_and_report(asked: Results, 
     assert choice.count("hash ") == 2
     page = (trained / "by-class" / "report.html").read_text(encoding="utf-8")
     assert "Retrieval by class: film → reports of its class (16 queries)" in page
-    assert "P@2, %" in page
+    assert '<p class="card-title">P@2, film → reports of its class, %</p>' in page
     assert "film → report, in pools of 8" in page
 
 
@@ -198,3 +199,11 @@ def test_a_study_that_is_not_tested_or_of_no_class_is_named(trained: Path, tmp_p
         config = ClassRetrievalConfig(classes=classes, file=str(tmp_path / "mine.json"))
         with pytest.raises(DataError, match=message):
             listed_studies(store, split, cohort, config, ("frontal",))
+
+
+def test_results_of_different_lists_are_not_compared(asked: Results, trained: Path, tmp_path: Path) -> None:
+    assert asked.provenance.choices["class retrieval"]
+    _evaluate(trained, tmp_path / "other", *TWO, "protocol.class_retrieval.seed=1")
+    sources = [source_of(f"one={trained / 'by-class'}"), source_of(f"other={tmp_path / 'other'}")]
+    with pytest.raises(ConfigError, match=r"the list of retrieval by class .*seed 0.* and .*seed 1"):
+        read_entries(sources)

@@ -130,8 +130,12 @@ def _by_films(fold: FoldEvaluation, tasks: Sequence[str], pace: Pace) -> tuple[f
     low = high = 0.0
     if any(task == f"pretrained-{asked}" for task in tasks for asked in _ASKED):
         low = high = test * (pace.look + pace.text)
-    # A trunk's features are made once, whatever reads them.
-    trunks = ("pretrained-probe" in tasks) + bool({"floor-probe", "floor-ridge", "floor-ridge-classes"} & {*tasks})
+    # Features are made once, whatever reads them.
+    own = {"pretrained-probe", "pretrained-joint-probe", "pretrained-head-both-image"}
+    floors = {"floor-probe", "floor-ridge", "floor-ridge-classes", "floor-words-joint-probe"}
+    trunks = bool(own & {*tasks}) + bool(floors & {*tasks})
+    if {"pretrained-text-probe", "pretrained-joint-probe", "pretrained-head-text"} & {*tasks}:
+        low, high = low + every * pace.text, high + every * pace.text
     low, high = low + trunks * every * pace.look, high + trunks * every * pace.look
     tuned = sum(task.endswith("-finetune") for task in tasks)
     epochs = fold.config.finetune.epochs

@@ -77,7 +77,9 @@ class FoldCells:
         """Whether floors were asked for."""
         return "floors" in self.config.tasks
 
+    @cached_property
     def _run_features(self) -> list[NDArray[np.float32]]:
+        """The run's features of the three parts' films."""
         return [self.model.features(part.films) for part in self._parts]
 
     def _floor_features(self) -> list[NDArray[np.float32]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from crossray.evaluation.cells import Arrays, flatten, unflatten
@@ -39,7 +40,7 @@ class FoldProbes(FoldCells):
 
     def probe(self) -> dict[Evaluated, Arrays]:
         """Logistic regression on the run's frozen features, and on the floor's."""
-        found = {self.pretrained: self._probe_of("probe", self._run_features)}
+        found = {self.pretrained: self._probe_of("probe", lambda: self._run_features)}
         if self.has_floors:
             probing = self._probing(self._floor_features)
             found[trunk_floor(self.run)] = self._of_floor("probe", self._probe_recipe, probing)
@@ -47,7 +48,7 @@ class FoldProbes(FoldCells):
 
     def text_probe(self) -> dict[Evaluated, Arrays]:
         """The same on the text encoder's vector of the report, and on the report's words."""
-        found = {self.pretrained: self._probe_of("text-probe", self._text_features)}
+        found = {self.pretrained: self._probe_of("text-probe", lambda: self._text_features)}
         if self.has_floors:
             depends = {**self._data_dependence(), "task": {"probe": self._probe_recipe, "words": self._words_recipe}}
             found[WORDS] = self._cell("floor-words-probe", depends, self._probing(self._words))
@@ -55,11 +56,11 @@ class FoldProbes(FoldCells):
 
     def joint_probe(self) -> dict[Evaluated, Arrays]:
         """The same on film and report side by side, and on each of them alone."""
-        joint = self._probe_of("joint-probe", lambda: beside(self._run_features(), self._text_features()))
+        joint = self._probe_of("joint-probe", lambda: beside(self._run_features, self._text_features))
         found = {self.pretrained: joint}
         if self.has_floors:
-            found[FILM_ALONE] = self._probe_of("probe", self._run_features)
-            found[REPORT_ALONE] = self._probe_of("text-probe", self._text_features)
+            found[FILM_ALONE] = self._probe_of("probe", lambda: self._run_features)
+            found[REPORT_ALONE] = self._probe_of("text-probe", lambda: self._text_features)
             depends = {"probe": self._probe_recipe, "words": self._words_recipe}
             probing = self._probing(lambda: beside(self._floor_features(), self._words()))
             found[WORDS_AND_TRUNK] = self._of_floor("words-joint-probe", depends, probing)
@@ -111,6 +112,7 @@ class FoldProbes(FoldCells):
         """What decides a vocabulary."""
         return self.config.ridge.model_dump(mode="json", include={"min_document_frequency", "bigrams"})
 
+    @cached_property
     def _text_features(self) -> Features:
         return [self.model.text_features(part.texts) for part in self._parts]
 
