@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 # A server that has imported torch once and never used it: forking from it is quick and, unlike forking from pytest,
 # inherits no thread pools.
@@ -28,14 +28,20 @@ def run_in_process(function: Callable[..., None], *arguments: Any) -> int:
 
 
 def run_together(
-    world: int, function: Callable[..., None], *arguments: Any, exit_codes: Sequence[int] | None = None
+    world: int,
+    function: Callable[..., None],
+    *arguments: Any,
+    exit_codes: Sequence[int] | None = None,
+    launcher: Literal["torchrun", "slurm"] = "torchrun",
 ) -> None:
-    """Call the function in ``world`` processes that find each other as under torchrun, and expect how each ends."""
+    """Call the function in ``world`` processes that find each other as under a launcher, and expect how each ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    variables = _torchrun if launcher == "torchrun" else _slurm
     processes = [
-        _CONTEXT.Process(target=_ranked, args=(rank, world, port, function, arguments)) for rank in range(world)
+        _CONTEXT.Process(target=_ranked, args=(variables(rank, world, port), function, arguments))
+        for rank in range(world)
     ]
     for process in processes:
         process.start()
@@ -54,8 +60,8 @@ def _single_threaded(function: Callable[..., None], arguments: tuple[Any, ...]) 
     function(*arguments)
 
 
-def _ranked(rank: int, world: int, port: int, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    os.environ |= {
+def _torchrun(rank: int, world: int, port: int) -> dict[str, str]:
+    return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(world),
@@ -65,4 +71,23 @@ def _ranked(rank: int, world: int, port: int, function: Callable[..., None], arg
         "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "tests",
     }
+
+
+def _slurm(rank: int, world: int, port: int) -> dict[str, str]:
+    return {
+        "SLURM_JOB_ID": "4242",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NNODES": "1",
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS": str(world),
+        "SLURM_NTASKS_PER_NODE": str(world),
+        "SLURM_PROCID": str(rank),
+        "SLURM_LOCALID": str(rank),
+        "MASTER_PORT": str(port),
+    }
+
+
+def _ranked(variables: dict[str, str], function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ |= variables
     _single_threaded(function, arguments)

@@ -102,6 +102,12 @@ def assert_one_process_ends_as(one_process: Path, folder: Path) -> None:
         assert other == pytest.approx(one, rel=1e-9)
 
 
+def test_two_tasks_of_slurm_train_as_one_process(one_process: Path, tmp_path: Path) -> None:
+    run_together(2, train, tmp_path, 2, launcher="slurm")
+    for kind in ("train", "validation"):
+        assert figures_of(tmp_path, kind) == pytest.approx(figures_of(one_process, kind), rel=1e-9)
+
+
 def test_a_killed_process_is_told_and_one_process_goes_on_where_two_were(one_process: Path, tmp_path: Path) -> None:
     run_together(2, train, tmp_path, 2, 7, signal.SIGKILL, exit_codes=(0, -signal.SIGKILL))
     told = (tmp_path / "told.txt").read_text()
@@ -135,3 +141,17 @@ def test_processes_with_other_data_or_another_file_system_are_refused(tmp_path: 
     assert "ConfigError: process 2 of 2" in (tmp_path / "told-1.txt").read_text()
     run_together(2, agree, tmp_path, ("a", "a"), ("run", "elsewhere"))
     assert "a file system that all hosts share" in (tmp_path / "told-1.txt").read_text()
+
+
+def come_alone(folder: Path) -> None:
+    if os.environ["RANK"] == "1":
+        return
+    try:
+        start_fabric(QUIET.model_copy(update={"timeout_seconds": 2.0}), "32-true")
+    except LostProcessError as error:
+        (folder / "told.txt").write_text(str(error))
+
+
+def test_a_process_that_waits_for_one_that_never_comes_says_so(tmp_path: Path) -> None:
+    run_together(2, come_alone, tmp_path)
+    assert "does not reach the other processes" in (tmp_path / "told.txt").read_text()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
-from crossray.training.processes import processes_of
+from crossray.training.processes import explained_meeting, processes_of
 
 _BUCKET_BYTES = 25 * 2**20
 
@@ -71,6 +71,7 @@ def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
 
     Raises:
         ConfigError: the recipe asks for other processes than were started.
+        LostProcessError: the other processes cannot be reached.
     """
     devices, nodes = processes_of(runtime, os.environ)
     timeout = timedelta(seconds=runtime.timeout_seconds)
@@ -81,7 +82,8 @@ def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
         strategy=_ExplicitReduction(timeout=timeout) if devices * nodes > 1 else "auto",
         precision=precision,
     )
-    fabric.launch()
+    with explained_meeting():
+        fabric.launch()
     return fabric
 
 

@@ -88,6 +88,24 @@ def require_agreement(fabric: Fabric, folder: Path, identity: str) -> None:
 
 
 @contextmanager
+def explained_meeting() -> Iterator[None]:
+    """Turn what the network says when processes do not find each other at the start into one error.
+
+    Raises:
+        LostProcessError: another process did not come, or cannot be reached.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_of_the_network(error):
+            raise
+        raise LostProcessError(
+            f"host {socket.gethostname()} does not reach the other processes of the run ({_reason(error)}).",
+            remedy="Check that all hosts were started, and that they reach the first one's address and port.",
+        ) from error
+
+
+@contextmanager
 def explained_lost_processes(fabric: Fabric, folder: Path) -> Iterator[None]:
     """Turn what the network says when a process of the run is gone into one error that says what to do.
 

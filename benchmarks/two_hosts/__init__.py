@@ -1,0 +1,1 @@
+"""One pretraining on two hosts, made of network namespaces: see ``__main__``."""
