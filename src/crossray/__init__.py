@@ -17,17 +17,24 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
 
-def load(run: Path | str, checkpoint: str = "best", device: str = "cpu") -> Model:
+def load(
+    run: Path | str,
+    checkpoint: str = "best",
+    device: str = "cpu",
+    vocabulary: str = "emilyalsentzer/Bio_ClinicalBERT",
+) -> Model:
     """A trained run for use in other programs: ``crossray.load("runs/mine").embed_images(["film.dcm"])``.
 
     Args:
-        run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``.
+        run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``; or a released checkpoint of
+            GLoRIA or MGCA, a file.
         checkpoint: which of the run's weights, ``best`` or ``last``.
         device: where to compute.
+        vocabulary: of a released checkpoint, which holds none: folder or hub id of the BERT that it began with.
 
     Raises:
-        CheckpointError, ConfigError: the folder is no run, or is damaged.
+        CheckpointError, ConfigError: the folder is no run, or is damaged; or the file is of another layout.
     """
     from crossray.inference.model import Model
 
-    return Model.load(run, checkpoint, device=device)
+    return Model.load(run, checkpoint, device=device, vocabulary=vocabulary)

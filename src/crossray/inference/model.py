@@ -22,6 +22,7 @@ from crossray.data.geometry import FilmGeometry, prepare_film
 from crossray.errors import ConfigError
 from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel, Progress
+from crossray.inference.released import PREPARED_SIZE, VOCABULARY, load_released
 from crossray.inference.run_files import prepared_size_of
 
 Film: TypeAlias = "Path | str | NDArray[np.uint8]"
@@ -51,13 +52,22 @@ class Model:
         self.prepared_size = prepared_size
 
     @classmethod
-    def load(cls, run: Path | str, checkpoint: str = "best", *, device: torch.device | str = "cpu") -> Model:
-        """The model of a run, or of a folder of ``crossray export --to hub-folder``.
+    def load(
+        cls,
+        run: Path | str,
+        checkpoint: str = "best",
+        *,
+        device: torch.device | str = "cpu",
+        vocabulary: str = VOCABULARY,
+    ) -> Model:
+        """The model of a run, of a folder of ``crossray export --to hub-folder``, or of a released checkpoint file.
 
         Raises:
-            CheckpointError, ConfigError: as :meth:`JointModel.load`.
+            CheckpointError, ConfigError: as :meth:`JointModel.load` and :func:`load_released`.
         """
         run = Path(run)
+        if run.is_file():
+            return cls(load_released(run, vocabulary, device=device), PREPARED_SIZE)
         return cls(JointModel.load(run, checkpoint, device=device), prepared_size_of(run))
 
     @property
