@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the viewer's dependencies are not installed: pip install 'crossray[serve]'")
 
+from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
 
@@ -26,11 +27,15 @@ from crossray.settings import build_settings
 from tests.inference.test_joint_model import write_run
 
 
-def png(height: int = 90, width: int = 70, seed: int = 0) -> bytes:
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
-    small = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
-    Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def png(height: int = 90, width: int = 70, seed: int = 0) -> bytes:
+    small = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8))
+    return png_of(np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)))
 
 
 @pytest.fixture(scope="session")

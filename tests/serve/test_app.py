@@ -9,13 +9,11 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 from starlette.testclient import TestClient
 
-from crossray.data.augment import evaluation_window
-from crossray.data.geometry import prepare_film
+from crossray.data.geometry import CropWindow
 from crossray.errors import ConfigError
 from crossray.serve.app import Desk, build_app
 from crossray.serve.decoder import Decoder
@@ -62,27 +60,25 @@ def test_a_film_is_opened_and_shown_at_a_window(client: TestClient) -> None:
     assert client.get(f"/api/film/{film}/picture").status_code == 404
 
 
-@pytest.mark.parametrize(("height", "width"), [(64, 64), (200, 120), (90, 300), (1000, 820), (130, 131)])
-def test_exact_regions_peak_at_the_truth_on_the_film(
-    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch, height: int, width: int
+def test_a_smaller_map_points_at_the_same_place_and_says_what_was_seen(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = desk.runs[0].model
-    film = opened(client, png(height, width))
-    pixels = desk.shelf.get(film).pixels
-    _, geometry = prepare_film(pixels, model.prepared_size)
-    window = evaluation_window(model.prepared_size, model.joint.image_config)
-    truth = (0.4 * width, 0.55 * height)
-    exact = torch.zeros(1, 8, 8)
-    x, y = geometry.to_prepared(np.array(truth))
-    exact[0, int((y - window.y0) * 8 / window.size), int((x - window.x0) * 8 / window.size)] = 1.0
-    monkeypatch.setattr(model.joint, "phrase_map", lambda *arguments: exact)
-    answer = client.post("/api/ground", json={"film": film, "phrase": PHRASE}).json()
-    heat = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["heat_png"]))))
-    assert heat.shape == (height, width)
-    assert heat.max() == 255
-    region = geometry.region_box(0, 0, (8, 8), window)
-    assert abs(answer["peak"][0] - truth[0]) <= region.x_max - region.x_min
-    assert abs(answer["peak"][1] - truth[1]) <= region.y_max - region.y_min
+    film = opened(client, png(400, 300))
+    answers = [
+        client.post("/api/ground", json={"film": film, "phrase": PHRASE, "longest": longest}).json()
+        for longest in (None, 100)
+    ]
+    whole, small = answers
+    assert (whole["height"], whole["width"], small["height"], small["width"]) == (400, 300, 100, 75)
+    np.testing.assert_allclose(small["peak"], whole["peak"], atol=4)
+    maps = [np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["heat_png"])))) for answer in answers]
+    shrunk = np.asarray(Image.fromarray(maps[0]).resize((75, 100), Image.Resampling.BOX), np.int64)
+    assert np.abs(shrunk - maps[1]).max() <= 8
+    assert small["seen"] == whole["seen"] == [0, 0, 300, 400]
+    # Of a square of 64 prepared pixels, which the film's long side fills, the middle 56.
+    monkeypatch.setattr("crossray.serve.engine.evaluation_window", lambda *_: CropWindow.centred(64, 56))
+    cropped = client.post("/api/ground", json={"film": film, "phrase": PHRASE, "longest": 100}).json()
+    assert cropped["seen"] == [0, 25, 300, 375]
 
 
 def test_words_look_at_regions_and_their_boxes_cover_the_film(client: TestClient) -> None:
@@ -107,6 +103,19 @@ def test_findings_batch_and_vectors_are_those_of_the_model(client: TestClient, d
     assert findings["calibrated"] is False
     assert "uncalibrated" in findings["meaning"]
     assert "Edema" in findings["scores"]
+
+
+def test_findings_are_placed_among_the_films_of_the_index(client: TestClient, desk: Desk) -> None:
+    assert desk.neighbours is not None
+    assert desk.neighbours.store is not None
+    run, store = desk.runs[0], desk.neighbours.store
+    pooled = run.model.joint.embed_images(store.pixels(range(6))).pooled.numpy()
+    scores = {name: pooled @ direction / np.linalg.norm(pooled, axis=1) for name, direction in run.directions.items()}
+    answer = client.post("/api/findings", json={"film": opened(client)}).json()
+    assert answer["films"] == 6
+    for name, share in answer["standing"].items():
+        assert share == pytest.approx((scores[name] < answer["scores"][name] - 1e-6).mean()), name
+    assert client.post("/api/findings", json={"film": opened(client), "run": 1}).json()["standing"] is None
 
 
 def test_neighbours_come_with_report_and_film(client: TestClient) -> None:
@@ -227,6 +236,17 @@ def test_films_are_held_so_many_and_so_long() -> None:
     assert len(shelf) == 1
     with pytest.raises(UnknownFilmError):
         shelf.get(handles[2])
+
+
+def test_films_are_held_up_to_so_many_bytes_and_the_newest_always() -> None:
+    shelf = FilmShelf(Limits(films_bytes=100))
+    handles = [shelf.put(np.zeros((6, 8), np.uint8)) for _ in range(3)]
+    assert len(shelf) == 2
+    with pytest.raises(UnknownFilmError):
+        shelf.get(handles[0])
+    vast = shelf.put(np.zeros((20, 20), np.uint8))
+    assert len(shelf) == 1
+    assert shelf.get(vast).pixels.shape == (20, 20)
 
 
 def test_a_decoder_that_hangs_or_dies_is_replaced() -> None:

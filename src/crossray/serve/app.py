@@ -33,8 +33,7 @@ from crossray.serve.shelf import FilmShelf, UnknownFilmError
 _PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/viewer.css": ("viewer.css", "text/css; charset=utf-8"),
-    "/viewer.js": ("viewer.js", "text/javascript; charset=utf-8"),
-    "/film.js": ("film.js", "text/javascript; charset=utf-8"),
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("viewer.js", "ask.js", "film.js", "lists.js")},
 }
 
 
@@ -79,6 +78,7 @@ def build_app(desk: Desk) -> Guard:
     _add_page(app)
     _add_films(app, desk)
     _add_questions(app, desk)
+    _add_findings(app, desk)
     _add_neighbours(app, desk)
     _add_state(app, desk, guard)
     _add_errors(app, desk)
@@ -97,11 +97,14 @@ def _add_page(app: FastAPI) -> None:
 
 
 def _add_films(app: FastAPI, desk: Desk) -> None:
+    uploads = asyncio.Semaphore(desk.limits.uploads)
+
     @app.post("/api/film", status_code=201)
     async def open_film(request: Request) -> dict[str, Any]:
         """Open a film: the file's bytes (DICOM, PNG, JPEG) are the body. It is held in memory for a while."""
-        content = await _body(request, desk.limits)
-        pixels = await run_in_threadpool(desk.decoder.decode, content)
+        async with uploads:
+            content = await _body(request, desk.limits)
+            pixels = await run_in_threadpool(desk.decoder.decode, content)
         height, width = pixels.shape
         return {"film": desk.shelf.put(pixels), "height": height, "width": width, "notice": NOTICE}
 
@@ -127,13 +130,17 @@ def _add_films(app: FastAPI, desk: Desk) -> None:
 def _add_questions(app: FastAPI, desk: Desk) -> None:
     @app.post("/api/ground")
     def ground(asked: FilmAndPhrase) -> dict[str, Any]:
-        """Where a phrase points: an 8-bit map of the film's own pixels (PNG, base64), 255 where it is strongest."""
-        found = desk.run(asked.run).ground(desk.shelf.get(asked.film), asked.phrase)
+        """Where a phrase points: an 8-bit map over the film (PNG, base64), 255 where it is strongest.
+
+        It has the film's own pixels, or fewer where ``longest`` asks for fewer; places are in the film's pixels.
+        """
+        found = desk.run(asked.run).ground(desk.shelf.get(asked.film), asked.phrase, asked.longest)
         levels = np.rint(found.heat * 255).astype(np.uint8)
         return {
             "width": found.heat.shape[1],
             "height": found.heat.shape[0],
             "peak": found.peak,
+            "seen": found.seen,
             "heat_png": base64.b64encode(_png(levels)).decode(),
             "regions": found.regions.tolist(),
             "meaning": "0 lowest to 255 highest of this phrase in this film: where, not whether",
@@ -144,12 +151,6 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
     def words(asked: FilmAndText) -> dict[str, Any]:
         """Where each word of a report looks, and so which words look at a region."""
         return {**desk.run(asked.run).words(desk.shelf.get(asked.film), asked.text), "notice": NOTICE}
-
-    @app.post("/api/findings")
-    def findings(asked: OneFilm) -> dict[str, Any]:
-        """Zero-shot scores of the shipped prompts' classes."""
-        scores = desk.run(asked.run).findings(desk.shelf.get(asked.film))
-        return {"scores": scores, "meaning": UNCALIBRATED, "calibrated": False, "notice": NOTICE}
 
     @app.post("/api/embed")
     def embed(asked: OneFilm) -> dict[str, Any]:
@@ -163,6 +164,24 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         run = desk.run(asked.run)
         films = np.stack([run.film_vector(desk.shelf.get(film)) for film in asked.films])
         return {"cosines": (films @ run.text_vectors(asked.sentences).T).tolist(), "notice": NOTICE}
+
+
+def _add_findings(app: FastAPI, desk: Desk) -> None:
+    @app.post("/api/findings")
+    def findings(asked: OneFilm) -> dict[str, Any]:
+        """Zero-shot scores of the shipped prompts' classes; ``standing``: the share of the index's films below each."""
+        run = desk.run(asked.run)
+        scores = run.findings(desk.shelf.get(asked.film))
+        there = desk.neighbours if run is desk.runs[0] else None
+        standing = there.standing(run, scores) if there is not None else None
+        return {
+            "scores": scores,
+            "standing": standing,
+            "films": there.index.manifest.films if there is not None and standing is not None else None,
+            "meaning": UNCALIBRATED,
+            "calibrated": False,
+            "notice": NOTICE,
+        }
 
 
 def _add_neighbours(app: FastAPI, desk: Desk) -> None:

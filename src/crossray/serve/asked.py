@@ -22,6 +22,7 @@ class FilmAndPhrase(OneFilm):
     """A film, and a phrase as a radiologist would write it."""
 
     phrase: str = Field(min_length=1, max_length=1000)
+    longest: int | None = Field(default=None, ge=16, le=4096, description="pixels of the map's long side, at most")
 
 
 class FilmAndText(OneFilm):

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.augment import evaluation_window
-from crossray.data.geometry import FilmGeometry, prepare_film
+from crossray.data.geometry import LONGEST_SIDE, FilmGeometry, prepare_film
 from crossray.data.store import Store
-from crossray.data.study import View
+from crossray.data.study import Box, View
 from crossray.errors import ConfigError
 from crossray.evaluation.grounding import film_heat
 from crossray.evaluation.prompts import load_prompts
@@ -27,16 +27,27 @@ from crossray.inference.search.query import store_of_index
 from crossray.methods.base import GroundsPhrases, GroundsWords, ImageEmbedding
 from crossray.serve.shelf import Film
 
+# A film of the index does not score below itself: products of single precision differ in their last digits.
+_ROUNDING = 1e-6
+
 UNCALIBRATED = "uncalibrated: a difference of cosines, which orders films by one finding and is no probability"
 
 
 @dataclass(frozen=True)
 class PhraseHeat:
-    """``heat [height, width]`` of the film's own pixels, 0 lowest to 1 highest; ``regions [rows, columns]`` raw."""
+    """Where a phrase points in a film.
+
+    Attributes:
+        heat: ``[height, width]`` over the film, 0 lowest to 1 highest; a pixel of it is one of the film's or several.
+        regions: ``[rows, columns]`` as the method gave them.
+        peak: x and y of the middle of the highest region, as far as it lies on the film, in the film's pixels.
+        seen: ``x_min, y_min, x_max, y_max`` of what the model saw of the film, in the film's pixels.
+    """
 
     heat: NDArray[np.float64]
     regions: NDArray[np.float32]
     peak: tuple[float, float]
+    seen: tuple[float, float, float, float]
 
 
 class LoadedRun:
@@ -80,20 +91,31 @@ class LoadedRun:
         with self._lock:
             return self.model.embed_texts(texts)
 
-    def geometry(self, film: Film) -> FilmGeometry:
-        """How the film's pixels map to the square that the run reads."""
-        height, width = film.pixels.shape
+    def _geometry(self, height: int, width: int) -> FilmGeometry:
+        """How a film of this shape maps to the square that the run reads."""
         return FilmGeometry(height, width, height, width, self.model.prepared_size)
 
-    def ground(self, film: Film, phrase: str) -> PhraseHeat:
-        """Where a phrase points; every phrase points somewhere, so this says where, not whether."""
+    def ground(self, film: Film, phrase: str, longest: int | None = None) -> PhraseHeat:
+        """Where a phrase points; every phrase points somewhere, so this says where, not whether.
+
+        Args:
+            film: where to look.
+            phrase: for what.
+            longest: pixels of the map's long side, if the film has more; ``None`` maps every pixel of the film.
+        """
         images = self.embedding(film)
         with self._lock:
             regions = self.model.joint.phrase_map(images, [phrase], [0])[0].numpy()
         window = evaluation_window(self.model.prepared_size, self.model.joint.image_config)
-        heat = film_heat(regions, self.geometry(film), window)
-        y, x = np.unravel_index(int(heat.argmax()), heat.shape)
-        return PhraseHeat(heat, regions, (float(x) + 0.5, float(y) + 0.5))
+        height, width = film.pixels.shape
+        scale = min(1.0, (longest or LONGEST_SIDE) / max(height, width))
+        heat = film_heat(regions, self._geometry(max(1, round(height * scale)), max(1, round(width * scale))), window)
+        geometry = self._geometry(height, width)
+        on_film = np.where(geometry.regions_on_film(regions.shape, window), regions, -np.inf)
+        row, column = np.unravel_index(int(on_film.argmax()), regions.shape)
+        x0, y0, x1, y1 = _on_film(geometry, geometry.region_box(int(row), int(column), regions.shape, window))
+        seen = _on_film(geometry, geometry.region_box(0, 0, (1, 1), window))
+        return PhraseHeat(heat, regions, ((x0 + x1) / 2, (y0 + y1) / 2), seen)
 
     def words(self, film: Film, text: str) -> dict[str, Any]:
         """``attention [W][R]`` of each word to each region (sums to 1 a word), and each region's box on the film."""
@@ -115,10 +137,11 @@ class LoadedRun:
     def findings(self, film: Film) -> dict[str, float]:
         """For each class of the shipped prompts: mean cosine with sentences that state it, minus those that deny it."""
         vector = self.film_vector(film)
-        return {name: float(vector @ direction) for name, direction in self._directions.items()}
+        return {name: float(vector @ direction) for name, direction in self.directions.items()}
 
     @cached_property
-    def _directions(self) -> dict[str, NDArray[np.float32]]:
+    def directions(self) -> dict[str, NDArray[np.float32]]:
+        """For each class of the shipped prompts, the vector ``[D]`` whose product with a film's is its score."""
         bank = load_prompts()
         found = {}
         for name, prompts in bank.classes.items():
@@ -139,6 +162,7 @@ class Neighbours:
 
     def __init__(self, index: Path, run: LoadedRun, store: Path | None) -> None:
         self.index = SearchIndex.open(index, weights=run.weights)
+        self._scores_of_films: dict[str, NDArray[np.float32]] | None = None
         self.store: Store | None = store_of_index(self.index.manifest, store)
         if self.store is not None and self.store.hash != self.index.manifest.store_hash:
             raise ConfigError("is not the store that the index was made from.", file=store, field="--store")
@@ -156,6 +180,23 @@ class Neighbours:
             }
             for hit in self.index.search(vector[None], k, side)[0]
         ]
+
+    def standing(self, run: LoadedRun, scores: dict[str, float]) -> dict[str, float] | None:
+        """For each finding, the share of the index's films that score below this one; unlike scores, comparable.
+
+        ``None`` where an approximate index cannot tell.
+        """
+        if self._scores_of_films is None:
+            if self.index.manifest.kind != "exact" or not self.index.manifest.films:
+                return None
+            directions = np.stack(list(run.directions.values()))
+            cosines, _ = self.index.nearest(directions, self.index.manifest.films, "films")
+            lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+            self._scores_of_films = dict(zip(run.directions, cosines[:, ::-1] * lengths, strict=True))
+        return {
+            name: float(np.searchsorted(self._scores_of_films[name], score - _ROUNDING) / self.index.manifest.films)
+            for name, score in scores.items()
+        }
 
     def picture(self, study: str, film: str | None) -> NDArray[np.uint8]:
         """The prepared pixels of a film of the store, or of the study's first.
@@ -175,3 +216,9 @@ class Neighbours:
 
     def _report(self, study: str) -> str | None:
         return None if self.store is None else self.store.report(self.store.index_of(study)).text or None
+
+
+def _on_film(geometry: FilmGeometry, box: Box) -> tuple[float, float, float, float]:
+    """Corners of the part of a box that lies on the film."""
+    clipped = geometry.clip_to_film(box)
+    return (0.0, 0.0, 0.0, 0.0) if clipped is None else (clipped.x_min, clipped.y_min, clipped.x_max, clipped.y_max)

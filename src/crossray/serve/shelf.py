@@ -31,7 +31,7 @@ class Film:
 
 
 class FilmShelf:
-    """At most ``limits.films`` films, each forgotten ``limits.film_seconds`` after its last use."""
+    """Films within the limits of number and bytes, each forgotten ``limits.film_seconds`` after its last use."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
@@ -73,9 +73,14 @@ class FilmShelf:
             self._films.pop(handle, None)
 
     def _forget(self) -> None:
-        oldest = self._clock() - self._limits.film_seconds
+        limits = self._limits
+        oldest = self._clock() - limits.film_seconds
+        held = sum(film.pixels.nbytes for film in self._films.values())
         while self._films:
             handle, film = next(iter(self._films.items()))
-            if film.used >= oldest and len(self._films) <= self._limits.films:
+            # The newest stays whatever its size: an upload that was accepted can be looked at.
+            fits = len(self._films) == 1 or (len(self._films) <= limits.films and held <= limits.films_bytes)
+            if film.used >= oldest and fits:
                 return
+            held -= film.pixels.nbytes
             del self._films[handle]

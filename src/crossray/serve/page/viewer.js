@@ -1,24 +1,21 @@
-// The page: asks the server, shows the answers. All text from answers is set as text, never as markup.
-import { Pane, START, colour, view } from "/film.js";
+// The page: asks the server, shows the answers.
+import { ask, forget, picture, pictureIn, upload } from "/ask.js";
+import { Pane, START, change as changeView, colour, view } from "/film.js";
+import { fillFindings, meaningOf, neighbour } from "/lists.js";
 
 const $ = (id) => document.getElementById(id);
-const MOST_ZOOM = 30;
+const LONGEST_MAP = 768; // pixels: a map of a few regions is as smooth at this size as at the film's
+const NEIGHBOURS = 5;
 let about = { runs: [], index: false };
 let panes = [];
 let film = null;
-let linked = null; // words, attention, regions of the report that is linked
+let phrase = null; // the one that is shown
+let linked = null; // words, attention, regions and grid of the report that is linked
+let region = null; // the one whose words are shown
 
 function say(text, wrong = false) {
   $("status").textContent = text;
   $("status").classList.toggle("wrong", wrong);
-}
-
-async function ask(path, body) {
-  const options = body === undefined ? {} : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path, options);
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.problem);
-  return content;
 }
 
 async function attempt(what) {
@@ -29,59 +26,58 @@ async function attempt(what) {
   }
 }
 
-async function greyOf(blob) { // the values of a grey picture
-  const picture = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
-  paper.drawImage(picture, 0, 0);
-  const { data } = paper.getImageData(0, 0, picture.width, picture.height);
-  return { width: picture.width, height: picture.height, values: Uint8ClampedArray.from({ length: data.length / 4 }, (_, k) => data[4 * k]) };
-}
-
-const blobOf = (base64) => new Blob([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], { type: "image/png" });
-
 const openFilm = (file) => attempt(async () => {
-  say(`Reading ${file.name} ...`);
-  const answer = await fetch("/api/film", { method: "POST", body: file });
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.problem);
-  if (film) fetch(`/api/film/${film}`, { method: "DELETE" });
-  film = content.film;
-  linked = null;
+  say(`Reading ${file.name} …`);
+  const opened = await upload(file);
+  const grey = await picture(opened.film);
+  if (film) forget(film);
+  film = opened.film;
+  phrase = linked = region = null;
   $("words").replaceChildren();
-  const grey = await greyOf(await (await fetch(`/api/film/${film}/picture`)).blob());
+  $("words-hint").hidden = true;
+  $("empty").hidden = true;
   panes.forEach((pane) => pane.setFilm(grey));
   change({ ...START });
-  say(`${content.width} × ${content.height} pixels`);
+  say(`${file.name}: ${opened.width} × ${opened.height} pixels`);
   await Promise.all([findings(), nearest()]);
 });
 
 const shownPanes = () => panes.filter((pane) => !pane.figure.hidden);
 
-const showPhrase = () => attempt(async () => {
+function needFilm() {
   if (!film) throw new Error("Open a film first.");
-  const phrase = $("phrase").value.trim();
-  if (!phrase) throw new Error("Write a sentence first.");
-  say("Looking ...");
+  return film;
+}
+
+const showPhrase = (text) => attempt(async () => {
+  const asked = needFilm();
+  if (!text) throw new Error("Write a sentence first.");
+  phrase = text;
+  say(`Looking for “${text}” …`);
   for (const pane of shownPanes()) {
     if (!pane.run.grounds_phrases) {
-      pane.setHeat(null);
-      pane.caption.textContent = `${pane.run.method}: ${pane.run.name} — says nothing about places`;
+      pane.clear();
+      pane.note("says nothing about places");
       continue;
     }
-    const found = await ask("/api/ground", { film, phrase, run: pane.run.number });
-    pane.setHeat(await greyOf(blobOf(found.heat_png)));
+    const found = await ask("/api/ground", { film: asked, phrase: text, run: pane.run.number, longest: LONGEST_MAP });
+    const heat = await pictureIn(found.heat_png);
+    if (film !== asked || phrase !== text) return; // another question was asked meanwhile
+    pane.setHeat(heat, found.peak, found.seen);
   }
-  say(`“${phrase}”: brightest where it points. Where, not whether.`);
+  say(`“${text}”: the ring marks where it points most. Where, not whether. Dashes: what the model saw.`);
 });
 
 const linkWords = () => attempt(async () => {
-  if (!film) throw new Error("Open a film first.");
+  const asked = needFilm();
   const text = $("report").value.trim();
   if (!text) throw new Error("Write or paste a report first.");
   const run = about.runs.find((one) => one.grounds_words);
   if (!run) throw new Error("No run that is served links words to regions: use a method with a local term.");
-  linked = await ask("/api/words", { film, text, run: run.number });
-  linked.run = run;
+  const found = await ask("/api/words", { film: asked, text, run: run.number });
+  if (film !== asked) return;
+  linked = { ...found, run };
+  phrase = region = null;
   $("words").replaceChildren(...linked.words.map((word, k) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -108,72 +104,87 @@ function lookOf(word) { // the regions at which a word looks
   const [low, high] = [Math.min(...row), Math.max(...row)];
   mark("chosen", (k) => k === word);
   paneOfWords().setBoxes(linked.regions.map((box, k) => ({ box, strength: high > low ? (row[k] - low) / (high - low) : 0 })));
+  say(`“${linked.words[word]}” and the regions at which it looks.`);
 }
 
-function wordsAt([x, y]) { // the words that look more than evenly at the region of a point
-  if (!linked) return;
-  const region = linked.regions.findIndex(([x0, y0, x1, y1]) => x >= x0 && x < x1 && y >= y0 && y < y1);
-  if (region < 0) return;
+function wordsOf(chosen) { // the words that look more than evenly at a region
+  region = chosen;
   const strength = linked.attention.map((row) => row[region] * linked.regions.length);
-  const chosen = strength.map((value, k) => [value, k]).filter(([value]) => value > 1).sort((a, b) => b[0] - a[0]).slice(0, 5).map(([, k]) => k);
-  mark("speaks", (k) => chosen.includes(k));
-  paneOfWords().setBoxes([{ box: linked.regions[region], strength: 1 }]);
-  say(chosen.length ? `Words that look here most: ${chosen.map((k) => linked.words[k]).join(", ")}` : "No word looks here more than evenly.");
+  const most = strength.map((value, k) => [value, k]).filter(([value]) => value > 1).sort((a, b) => b[0] - a[0]).slice(0, 5).map(([, k]) => k);
+  mark("speaks", (k) => most.includes(k));
+  paneOfWords().setBoxes([{ box: linked.regions[region], strength: 0.75, chosen: true }]);
+  say(most.length ? `Words that look here most: ${most.map((k) => linked.words[k]).join(", ")}` : "No word looks here more than evenly.");
+}
+
+function clicked([x, y]) {
+  const found = linked ? linked.regions.findIndex(([x0, y0, x1, y1]) => x >= x0 && x < x1 && y >= y0 && y < y1) : -1;
+  if (found >= 0) wordsOf(found);
+}
+
+function stepRegion(right, down) { // the same without a pointer
+  if (!linked) return;
+  const [rows, columns] = linked.grid;
+  const at = region ?? Math.floor(rows / 2) * columns + Math.floor(columns / 2);
+  const row = Math.min(Math.max(Math.floor(at / columns) + (region === null ? 0 : down), 0), rows - 1);
+  const column = Math.min(Math.max((at % columns) + (region === null ? 0 : right), 0), columns - 1);
+  wordsOf(row * columns + column);
 }
 
 async function findings() {
+  const asked = film;
   const runs = shownPanes().map((pane) => pane.run).filter((run) => run.reads_reports);
-  const tables = await Promise.all(runs.map((run) => ask("/api/findings", { film, run: run.number })));
-  if (!tables.length) return;
-  const names = Object.keys(tables[0].scores).sort((a, b) => tables[0].scores[b] - tables[0].scores[a]);
-  $("findings").tBodies[0].replaceChildren(...names.map((name) => {
-    const row = document.createElement("tr");
-    const head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = name;
-    row.append(head);
-    tables.forEach((table) => { row.insertCell().textContent = table.scores[name].toFixed(3); });
-    return row;
-  }));
+  const answers = await Promise.all(runs.map((run) => ask("/api/findings", { film: asked, run: run.number })));
+  if (!answers.length || film !== asked) return;
+  fillFindings($("findings"), runs, answers);
+  $("findings-hint").textContent = meaningOf(answers[0]);
 }
 
 async function nearest() {
   if (!about.index) return;
-  const { hits } = await ask("/api/search", { film, side: "reports", k: 4 });
-  $("near").replaceChildren(...hits.map((hit) => {
-    const item = document.createElement("li");
-    const picture = document.createElement("img");
-    picture.alt = `Film of study ${hit.study}`;
-    if (hit.has_picture) picture.src = `/api/neighbour?study=${encodeURIComponent(hit.study)}`;
-    const text = document.createElement("p");
-    text.textContent = `${hit.cosine.toFixed(3)} (cosine)  ${hit.report ?? hit.study}`;
-    item.append(picture, text);
-    return item;
-  }));
+  const asked = film;
+  const { hits } = await ask("/api/search", { film: asked, side: "reports", k: NEIGHBOURS });
+  if (film === asked) showNear("Reports nearest to this film", hits);
+}
+
+const searchIndex = () => attempt(async () => {
+  const text = $("phrase").value.trim();
+  if (!text) throw new Error("Write a sentence first.");
+  const { hits } = await ask("/api/search", { text, side: "films", k: NEIGHBOURS });
+  showNear(`Films nearest to “${text}”`, hits);
+  $("near-section").scrollIntoView({ block: "start" });
+});
+
+function showNear(title, hits) {
+  $("h-near").textContent = title;
+  $("near").replaceChildren(...hits.map((hit) => neighbour(hit, (report) => {
+    $("report").value = report;
+    $("words-section").scrollIntoView({ block: "start" });
+    linkWords();
+  })));
 }
 
 function change(what) {
-  Object.assign(view, what);
-  view.zoom = Math.min(Math.max(view.zoom, 0.5), MOST_ZOOM);
-  view.level = Math.min(Math.max(view.level, 0), 255);
-  view.window = Math.min(Math.max(view.window, 2), 512);
-  $("level").value = view.level;
-  $("window").value = view.window;
-  $("opacity").value = 100 * view.opacity;
+  changeView(what);
+  $("level").value = $("level-value").value = Math.round(view.level);
+  $("window").value = $("window-value").value = Math.round(view.window);
+  $("opacity").value = Math.round(100 * view.opacity);
+  $("opacity-value").value = `${Math.round(100 * view.opacity)} %`;
+  $("zoom-value").value = `${Math.round(100 * view.zoom)} %`;
   $("invert").checked = view.invert;
   const greys = ["level", "window", "invert"].some((name) => name in what);
-  panes.forEach((pane) => (greys ? pane.window() : pane.grey && pane.draw()));
+  panes.forEach((pane) => (greys ? pane.window() : pane.draw()));
 }
 
 function compare(both) {
   $("compare").checked = both;
   panes.forEach((pane, k) => { pane.figure.hidden = k > 0 && !both; });
   panes.forEach((pane) => pane.draw());
-  if (film) attempt(findings);
-  if (film && both) showPhrase();
+  if (!film) return;
+  attempt(findings);
+  if (both && phrase) showPhrase(phrase);
 }
 
-let before = 0.5; // the overlay's opacity before it was hidden
+let before = START.opacity; // the overlay's before it was hidden
 const KEYS = {
   o: () => $("file").click(),
   i: () => change({ invert: !view.invert }),
@@ -187,12 +198,12 @@ const KEYS = {
   0: () => change({ ...START }),
   h: () => { if (view.opacity) before = view.opacity; change({ opacity: view.opacity ? 0 : before }); },
   c: () => panes.length > 1 && compare(!$("compare").checked),
-  "/": () => $("phrase").focus(),
+  "/": () => { $("phrase").focus(); $("phrase").select(); },
   "?": () => help(),
-  ArrowLeft: () => change({ x: view.x - 0.05 }),
-  ArrowRight: () => change({ x: view.x + 0.05 }),
-  ArrowUp: () => change({ y: view.y - 0.05 }),
-  ArrowDown: () => change({ y: view.y + 0.05 }),
+  ArrowLeft: (shift) => (shift ? stepRegion(-1, 0) : change({ x: view.x - 0.05 })),
+  ArrowRight: (shift) => (shift ? stepRegion(1, 0) : change({ x: view.x + 0.05 })),
+  ArrowUp: (shift) => (shift ? stepRegion(0, -1) : change({ y: view.y - 0.05 })),
+  ArrowDown: (shift) => (shift ? stepRegion(0, 1) : change({ y: view.y + 0.05 })),
 };
 
 function help() {
@@ -200,15 +211,29 @@ function help() {
   $("help-button").setAttribute("aria-expanded", String(!$("help").hidden));
 }
 
-function listen() {
+function onKey(event) {
+  if (event.key === "Escape" && !$("help").hidden) help();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]):not([type=file]), textarea")) return;
+  const what = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!what) return;
+  event.preventDefault();
+  what(event.shiftKey);
+}
+
+function listenToFiles() {
   $("file").addEventListener("change", () => { if ($("file").files[0]) openFilm($("file").files[0]); $("file").value = ""; });
   document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
-  document.addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+  document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) document.body.classList.remove("dropping"); });
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files[0]) openFilm(event.dataTransfer.files[0]);
   });
+}
+
+function listen() {
+  listenToFiles();
+  $("choose").addEventListener("click", () => $("file").click());
   $("level").addEventListener("input", () => change({ level: Number($("level").value) }));
   $("window").addEventListener("input", () => change({ window: Number($("window").value) }));
   $("opacity").addEventListener("input", () => change({ opacity: Number($("opacity").value) / 100 }));
@@ -216,15 +241,17 @@ function listen() {
   $("reset").addEventListener("click", () => change({ ...START }));
   $("compare").addEventListener("change", () => compare($("compare").checked));
   $("help-button").addEventListener("click", help);
-  $("phrase-form").addEventListener("submit", (event) => { event.preventDefault(); showPhrase(); });
+  $("phrase-form").addEventListener("submit", (event) => { event.preventDefault(); showPhrase($("phrase").value.trim()); });
+  $("examples").addEventListener("click", (event) => {
+    const example = event.target.closest("button");
+    if (!example) return;
+    $("phrase").value = example.textContent;
+    showPhrase(example.textContent);
+  });
+  $("search").addEventListener("click", searchIndex);
   $("words-form").addEventListener("submit", (event) => { event.preventDefault(); linkWords(); });
   window.addEventListener("resize", () => panes.forEach((pane) => pane.draw()));
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !$("help").hidden) help();
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]):not([type=file]), textarea")) return;
-    const what = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
-    if (what) { event.preventDefault(); what(); }
-  });
+  document.addEventListener("keydown", onKey);
 }
 
 function legend() {
@@ -239,10 +266,11 @@ attempt(async () => {
   listen();
   legend();
   about = await ask("/api/about");
-  panes = about.runs.map((run) => new Pane(run, change, wordsAt));
+  panes = about.runs.map((run) => new Pane(run, change, clicked));
   $("panes").replaceChildren(...panes.map((pane) => pane.figure));
   panes.forEach((pane, k) => { pane.figure.hidden = k > 0; });
   $("compare-label").hidden = panes.length < 2;
-  $("near-section").hidden = !about.index;
+  $("near-section").hidden = $("search").hidden = !about.index;
+  change({ ...START });
   document.body.dataset.ready = "yes";
 });
