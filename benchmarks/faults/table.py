@@ -8,11 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.bench import Bench
 from benchmarks.faults.tries import STOPPED, Try
+
+from crossray.versions import code_version, now, versions
 
 FILE, TABLE = "faults.json", "table.md"
 
@@ -24,20 +27,13 @@ _HEAD = """
 
 def document(tries: Sequence[Try], bench: Bench, seconds: float) -> dict[str, Any]:
     """Everything that was tried, and with what."""
-    from crossray.versions import versions
-
-    epoch = os.environ.pop("SOURCE_DATE_EPOCH", "")
-    from crossray.versions import now
-
-    date = now()
-    os.environ["SOURCE_DATE_EPOCH"] = epoch
-    times = os.times()
+    # The date is that of today, and not the one that is given to the processes.
+    os.environ.pop("SOURCE_DATE_EPOCH", None)
     return {
         "command": " ".join(["python -m benchmarks.faults", *sys.argv[1:]]),
-        "date": date,
-        "versions": versions(),
+        "date": now(),
+        "versions": {**versions(), "code": code_version(files("crossray"), frozenset())},
         "seconds": round(seconds),
-        "processor_seconds": round(sum(times[:4])),
         "hashes": bench.hashes,
         "courses": {name: asdict(course) for name, course in bench.courses.items()},
         "tries": [asdict(one) for one in tries],
@@ -65,7 +61,7 @@ def markdown(content: dict[str, Any]) -> str:
         + _HEAD
         + "\n".join(lines)
         + "\n\n"
-        + f"- command: `{content['command']}`, {content['processor_seconds']} s of processor time\n"
+        + f"- command: `{content['command']}`, {content['seconds']} s\n"
         + f"- {content['date']}; {kept}\n"
     )
 

@@ -76,7 +76,7 @@ def test_the_table_counts_tries_and_tells_what_went_wrong() -> None:
     tries = [one | {"outcome": "same bytes", "fine": True}] * 9 + [one | {"outcome": "other bytes", "fine": False}]
     killed = one | {"fault": "kill -9", "code": -9, "outcome": "same bytes", "fine": True}
     facts = {"versions": {"torch": "2"}, "command": "python -m benchmarks.faults", "date": "today"}
-    table = markdown({**facts, "processor_seconds": 7, "tries": [*tries, killed]})
+    table = markdown({**facts, "seconds": 7, "tries": [*tries, killed]})
     assert "11 tries in 2 cells, 10 of them ended as they should." in table
     assert "| disk full | train | 10 | 10 one clear message | 9 same bytes, 1 other bytes |" in table
     assert "| kill -9 | train | 1 | 1 killed | 1 same bytes |" in table
