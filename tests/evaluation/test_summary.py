@@ -52,6 +52,13 @@ def test_a_model_compared_with_itself_differs_by_exactly_zero() -> None:
     assert (np.nan_to_num(sample.minus(again).draws) == 0).all()
 
 
+def test_the_mean_by_weights_leaves_out_what_is_undefined() -> None:
+    sample = sample_classification(auroc, _folds(1.0), PROTOCOL)
+    mean = sample.mean_by(np.array([3.0, 1.0, 5.0]))
+    np.testing.assert_allclose(mean.estimate, [(3 * sample.estimate[0] + sample.estimate[1]) / 4])
+    np.testing.assert_allclose(mean.draws[:, 0], (3 * sample.draws[:, 0] + sample.draws[:, 1]) / 4)
+
+
 def _rows() -> list[Row]:
     with pytest.warns(UserWarning, match="C: only one class present"):
         return classification_rows("probe", {OURS: _folds(2.0), FLOOR: _folds(0.5, seed=1)}, [(OURS, FLOOR)], PROTOCOL)

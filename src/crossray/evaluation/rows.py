@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from crossray.data.class_list import NO_FINDING
 from crossray.evaluation.intervals import percentile_interval
-from crossray.evaluation.metrics import auroc, average_precision
+from crossray.evaluation.metrics import FloatArray, auroc, average_precision
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Row, row_of
 from crossray.evaluation.retrieval import chance_median_rank
@@ -26,6 +29,10 @@ Kind = Literal["model", "floor", "variant"]
 
 MACRO = "mean of all"
 COMMON = "mean of the common"
+BY_POSITIVES = "mean by positives"
+
+_MEAN_BY_POSITIVES = ("text_probe", "joint_probe")
+"""Tasks of JoImTeRNet's protocol, which also weights each class by its positives, No Finding left out."""
 
 #: How the directions of retrieval are called in tables, by the field of :class:`retrieval.RetrievalRanks`.
 DIRECTIONS = {
@@ -164,7 +171,7 @@ class _ClassificationWriter:
     counts: Sequence[tuple[int, int]]
 
     def chance(self) -> list[Row]:
-        targets = [*self.protocol.labels, *self._means()]
+        targets = [*self.protocol.labels, *self._means(), *([BY_POSITIVES] if self.task in _MEAN_BY_POSITIVES else [])]
         base: dict[str, object] = {"task": self.task, "model": "chance", "metric": "AUROC", "kind": "chance"}
         return [Row.model_validate({**base, "target": target, "value": 0.5}) for target in targets]
 
@@ -182,7 +189,14 @@ class _ClassificationWriter:
             mean = sample.mean_of(columns, names)
             interval = percentile_interval(float(mean.estimate[0]), mean.draws[:, 0], level)
             rows.append(row_of(interval, target=target, **fields))
+        if self.task in _MEAN_BY_POSITIVES:
+            interval = sample.mean_by(self._positives()).interval(0, level)
+            rows.append(row_of(interval, target=BY_POSITIVES, **fields))
         return rows
+
+    def _positives(self) -> FloatArray:
+        named = zip(self.protocol.labels, self.counts, strict=True)
+        return np.array([0.0 if label == NO_FINDING else float(positives) for label, (positives, _) in named])
 
     def _means(self) -> dict[str, list[int]]:
         labels, common = self.protocol.labels, self.protocol.common_labels

@@ -21,6 +21,7 @@ from crossray.evaluation.metrics import (
     LabelMetric,
     macro_mean,
     per_label,
+    quotient,
     weighted_mean,
     weighted_median,
 )
@@ -65,6 +66,14 @@ class Sampled:
         chosen = list(columns)
         estimate = macro_mean(self.estimate[chosen], names)
         return Sampled(estimate.reshape(1), macro_mean(self.draws[:, chosen])[:, None])
+
+    def mean_by(self, weights: FloatArray) -> Sampled:
+        """The mean over all columns by ``weights [K]``, as one column; a column that is NaN is left out."""
+        estimate, draws = (
+            quotient((np.nan_to_num(values) * weights).sum(axis=-1), (~np.isnan(values) * weights).sum(axis=-1))
+            for values in (self.estimate[None], self.draws)
+        )
+        return Sampled(estimate, draws[:, None])
 
     def interval(self, column: int, level: float) -> Interval:
         """Estimate and percentile interval of one column."""

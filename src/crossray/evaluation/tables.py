@@ -22,7 +22,7 @@ TASK_TITLES = {
 _LABELS_OF_REPORTS = (
     "The report is part of what is classified. Where labels were read from reports (by CheXpert's or our labeller, or "
     "as IU's MeSH terms), this figure says how well the features keep the words that the labels were made from, and "
-    "nothing of what is seen on films: a bag of words comes near 1. It never stands for a classifier of films."
+    "nothing of what is seen on films: a bag of words does almost as well. It never stands for a classifier of films."
 )
 
 #: What must be read with a task's figures; printed beside each of its tables.
