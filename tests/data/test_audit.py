@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from pydicom import Dataset
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
 from crossray.data.audit.burned_in import looks_written_on
+from crossray.data.audit.confidentiality_profile import profile
 from crossray.data.audit.dicom_audit import audit_dicom
 from crossray.data.audit.finding import Audit, Finding
 from crossray.data.audit.identifiers import identifiers_in
@@ -196,6 +199,54 @@ def test_identifying_attributes_of_dicom_files_are_found_and_their_values_are_no
     assert found_in(audit)["not DICOM, passed over"].found == 1
     written = "\n".join(audit.lines()) + audit.as_json()
     assert all(secret not in written for secret in ("Quimbleton", "Doe", "19500102", "20190314"))
+
+
+def test_what_names_the_examination_is_told_and_fails_only_with_an_identifier_in_it(tmp_path: Path) -> None:
+    nobody = {"PatientName": "", "PatientID": "", "AccessionNumber": ""}
+    told = {"ProtocolName": "CHEST PA", "SeriesDescription": "Thorax", "PatientSex": "F", "StudyTime": "101112"}
+    plain = radiograph()
+    for keyword, value in (nobody | told).items():
+        setattr(plain, keyword, value)
+    write(plain, tmp_path / "a.dcm")
+    assert audit_dicom(tmp_path).passed
+    write(
+        radiograph(PatientName="Doe^Jane", SeriesDescription="Chest Jane D.", ProtocolName="14.03.2019"),
+        tmp_path / "b.dcm",
+    )
+    found = found_in(audit_dicom(tmp_path))
+    assert {item.kind: (item.found, item.fails) for item in found.values() if item.kind in told} == dict.fromkeys(
+        told, (1, False)
+    ) | {"ProtocolName": (2, False), "SeriesDescription": (2, False)}
+    assert found["SeriesDescription with an identifier"].fails
+    assert found["ProtocolName with an identifier"].examples == ("file 2",)
+
+
+def test_every_tag_of_the_standards_table_is_found_when_it_is_planted(tmp_path: Path) -> None:
+    values = {"DA": "20190314", "DT": "20190314101112", "TM": "101112", "UI": "1.2.3", "SQ": [Dataset()], "AS": "051Y"}
+    planted = set()
+    for tag in profile():
+        known = "x" not in tag and dictionary_has_tag(int(tag, 16))
+        vr = dictionary_VR(int(tag, 16)) if known else ""
+        if vr in (*values, "LO", "SH", "PN", "LT", "ST", "UT", "CS") and not tag.startswith(("0000", "0002")):
+            planted.add((tag, vr))
+    dataset = radiograph()
+    for tag, vr in planted:
+        dataset.add_new(int(tag, 16), vr, values.get(vr, "SOMETHING"))
+    write(dataset, tmp_path / "a.dcm")
+    found = found_in(audit_dicom(tmp_path))
+    editions, behind_pixels = {"ContextGroupVersion", "ContextGroupLocalVersion"}, {"DigitalSignaturesSequence"}
+    assert {keyword_for_tag(int(tag, 16)) for tag, _ in planted} - set(found) == editions | behind_pixels
+    assert len(profile()) == 655
+    assert len(planted) > 550
+
+
+def test_repeating_groups_of_the_table_are_found(tmp_path: Path) -> None:
+    dataset = radiograph()
+    dataset.add_new(0x60024000, "LT", "Jane")
+    dataset.add_new(0x50040010, "US", 3)
+    write(dataset, tmp_path / "a.dcm")
+    kinds = {item.kind for item in audit_dicom(tmp_path).findings}
+    assert {"attribute (6002,4000)", "attribute (5004,0010)"} <= kinds
 
 
 def test_a_folder_without_dicom_files_is_refused(tmp_path: Path) -> None:

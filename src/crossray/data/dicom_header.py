@@ -90,7 +90,7 @@ def read_header(path: Path, key: str = "AccessionNumber") -> DicomHeader:
             view_source=finding.source,
             view_contradiction=finding.contradiction,
             key=text_of(dataset, key),
-            name_words=_name_words(dataset),
+            name_words=name_words(dataset),
         )
 
 
@@ -103,7 +103,8 @@ def _view(dataset: Dataset) -> ViewFinding:
     )
 
 
-def _name_words(dataset: Dataset) -> frozenset[str]:
+def name_words(dataset: Dataset) -> frozenset[str]:
+    """Words of the patient's names in a data set, in lower case; what de-identification puts there is none."""
     names = " ".join(text_of(dataset, keyword) for keyword in ("PatientName", "OtherPatientNames")).casefold()
     words = {word for word in re.split(r"[\W_]+", names) if len(word) >= 3 and word.isalpha()}
     known = text_of(dataset, "PatientID").casefold()

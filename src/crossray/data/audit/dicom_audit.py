@@ -1,125 +1,34 @@
-"""DICOM attributes that identify people, in the files of a folder.
+"""DICOM attributes that identify people, in the files of a folder: the whole table of the confidentiality profile.
 
-The attributes are those of the Basic Application Level Confidentiality Profile (DICOM PS3.15, table E.1-1) that
-headers of radiographs carry; UIDs and dates are counted by themselves, since the profile has options to keep them.
+UIDs, times of day, characteristics such as sex and age, and descriptors such as ``ProtocolName`` are told, not failed:
+the profile has options to keep them. A descriptor that holds an identifier or a word of the patient's name fails.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 
+from crossray.data.audit.confidentiality_profile import Kind, kind_of
 from crossray.data.audit.finding import Audit, Finding, finding
+from crossray.data.audit.identifiers import identifiers_in
 from crossray.data.dicom_file import malformed_as_study_error, open_dicom
+from crossray.data.dicom_header import name_words
 from crossray.errors import DataError, StudyError
 
-#: Removed or emptied by the basic profile.
-IDENTIFYING = frozenset(
-    [
-        "AccessionNumber",
-        "AdditionalPatientHistory",
-        "AdmissionID",
-        "AdmittingDiagnosesDescription",
-        "AffectedSOPInstanceUID",
-        "Allergies",
-        "BranchOfService",
-        "CassetteID",
-        "CountryOfResidence",
-        "CurrentPatientLocation",
-        "CustodialOrganizationSequence",
-        "DerivationDescription",
-        "DetectorID",
-        "DeviceSerialNumber",
-        "EthnicGroup",
-        "FillerOrderNumberImagingServiceRequest",
-        "GantryID",
-        "ImageComments",
-        "InstitutionAddress",
-        "InstitutionCodeSequence",
-        "InstitutionName",
-        "InstitutionalDepartmentName",
-        "IssuerOfPatientID",
-        "MedicalAlerts",
-        "MedicalRecordLocator",
-        "MilitaryRank",
-        "NameOfPhysiciansReadingStudy",
-        "NamesOfIntendedRecipientsOfResults",
-        "Occupation",
-        "OperatorsName",
-        "OperatorIdentificationSequence",
-        "OtherPatientIDs",
-        "OtherPatientIDsSequence",
-        "OtherPatientNames",
-        "PatientAddress",
-        "PatientBirthDate",
-        "PatientBirthName",
-        "PatientBirthTime",
-        "PatientComments",
-        "PatientID",
-        "PatientInsurancePlanCodeSequence",
-        "PatientMotherBirthName",
-        "PatientName",
-        "PatientReligiousPreference",
-        "PatientState",
-        "PatientTelecomInformation",
-        "PatientTelephoneNumbers",
-        "PerformedLocation",
-        "PerformedProcedureStepID",
-        "PerformedStationName",
-        "PerformingPhysicianName",
-        "PerformingPhysicianIdentificationSequence",
-        "PersonAddress",
-        "PersonName",
-        "PersonTelephoneNumbers",
-        "PhysiciansOfRecord",
-        "PhysiciansReadingStudyIdentificationSequence",
-        "PlacerOrderNumberImagingServiceRequest",
-        "PlateID",
-        "PregnancyStatus",
-        "ProtocolName",
-        "ReferringPhysicianAddress",
-        "ReferringPhysicianName",
-        "ReferringPhysicianTelephoneNumbers",
-        "ReferringPhysicianIdentificationSequence",
-        "RegionOfResidence",
-        "RequestedProcedureID",
-        "RequestingPhysician",
-        "RequestingService",
-        "ResponsibleOrganization",
-        "ResponsiblePerson",
-        "ScheduledPerformingPhysicianName",
-        "ScheduledProcedureStepID",
-        "ScheduledStationName",
-        "ServiceEpisodeID",
-        "SmokingStatus",
-        "SpecialNeeds",
-        "StationName",
-        "StudyComments",
-        "StudyID",
-        "TextComments",
-        "VerifyingObserverName",
-        "VisitComments",
-    ]
-)
-_DATES = frozenset(
-    [
-        "StudyDate",
-        "SeriesDate",
-        "AcquisitionDate",
-        "ContentDate",
-        "AcquisitionDateTime",
-        "PerformedProcedureStepStartDate",
-        "AdmittingDate",
-        "InstanceCreationDate",
-        "DateOfSecondaryCapture",
-        "LastMenstrualDate",
-    ]
-)
-_UIDS = frozenset((
-    "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "DeviceUID",
-))  # fmt: skip
+_MEANINGS: Mapping[Kind, str] = {
+    "identifies": "files with it: it identifies, or may",
+    "date": "files with it: a date",
+    "uid": "files with it: the profile replaces UIDs",
+    "time": "files with it: a time of day, which the profile removes too",
+    "characteristic": "files with it: the profile's option keeps it where it is needed",
+    "descriptor": "files with it: the profile removes it, or cleans it",
+}
+_FAILING: frozenset[Kind] = frozenset(("identifies", "date"))
 _EMPTY = frozenset(("", "anonymous", "anonymized", "anonymised", "removed", "deidentified", "none", "unknown"))
 
 
@@ -135,7 +44,7 @@ def audit_dicom(folder: Path) -> Audit:
     if not folder.is_dir():
         raise DataError("there is no such folder.", file=folder, remedy="Give a store, or a folder of DICOM files.")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    places: dict[str, list[str]] = defaultdict(list)
+    places: dict[tuple[str, Kind], list[str]] = defaultdict(list)
     unread = 0
     for number, path in enumerate(files, start=1):
         try:
@@ -145,37 +54,46 @@ def audit_dicom(folder: Path) -> Audit:
         except StudyError:
             unread += 1
             continue
-        for kind in found:
-            places[kind].append(f"file {number}")
+        for name_and_kind in found.items():
+            places[name_and_kind].append(f"file {number}")
     if unread == len(files):
         raise DataError("holds no DICOM file that can be read.", file=folder, remedy="Give a folder of DICOM files.")
     read = len(files) - unread
-    return Audit(
-        str(folder), (*(_finding(kind, places[kind], read) for kind in sorted(places)), _skipped(files, unread))
+    findings = (
+        finding(name, where, read, _MEANINGS[kind], fails=kind in _FAILING)
+        for (name, kind), where in sorted(places.items())
     )
+    return Audit(str(folder), (*findings, _skipped(files, unread)))
 
 
-def _attributes(dataset: Dataset) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for element in dataset.iterall():
+def _attributes(dataset: Dataset) -> dict[str, Kind]:
+    """Names of what a file has of the table, and of which kind each is."""
+    found: dict[str, Kind] = {}
+    names = name_words(dataset)
+    for element in (*dataset.file_meta, *dataset.iterall()):
         if element.tag.is_private:
-            found["private attribute"] += 1
-        elif element.keyword in IDENTIFYING | _DATES | _UIDS and _says_something(element.value):
-            found[element.keyword] += 1
+            found["private attribute"] = "identifies"
+            continue
+        kind = kind_of(element)
+        if kind is None or not _says_something(element.value):
+            continue
+        name = element.keyword or f"attribute {element.tag}"
+        found[name] = kind
+        if kind == "descriptor" and _identifies(str(element.value), names):
+            found[f"{name} with an identifier"] = "identifies"
     if str(dataset.get("BurnedInAnnotation", "")).upper() == "YES":
-        found["BurnedInAnnotation"] += 1
+        found["BurnedInAnnotation"] = "identifies"
     return found
 
 
+def _identifies(text: str, names: Collection[str]) -> bool:
+    return bool(identifiers_in(text)) or not set(re.split(r"[\W_\d]+", text.casefold())).isdisjoint(names)
+
+
 def _says_something(value: object) -> bool:
+    if isinstance(value, Sequence):
+        return len(value) > 0
     return value is not None and str(value).strip(" ^\0").lower() not in _EMPTY
-
-
-def _finding(kind: str, places: list[str], read: int) -> Finding:
-    if kind in _UIDS:
-        return finding(kind, places, read, "files with it: the profile replaces UIDs", fails=False)
-    meaning = "files with it: a date" if kind in _DATES else "files with it: it identifies, or may"
-    return finding(kind, places, read, meaning)
 
 
 def _skipped(files: list[Path], unread: int) -> Finding:

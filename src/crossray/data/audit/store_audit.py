@@ -93,5 +93,5 @@ def _written_on(store: Store) -> Finding:
         rows = range(start, min(start + 256, store.film_count))
         hits = np.flatnonzero(looks_written_on(store.pixels(rows)))
         places += [store.study_ids[store.film(rows[hit]).study_index] for hit in hits]
-    meaning = "films with a strip of sharp bright strokes near a border: look at them"
+    meaning = "films with a line of sharp bright strokes: look at them"
     return finding("burned-in text suspected", places, store.film_count, meaning)
