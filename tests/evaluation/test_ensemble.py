@@ -116,3 +116,12 @@ def test_members_may_see_films_at_another_size(trained: Path, tmp_path: Path) ->
     pretrain(load_recipe(first / "config.yaml", ["image.size=24"]), tmp_path / "small")
     found = _evaluate((first, tmp_path / "small"), tmp_path / "out")
     assert found["model", "retrieval", "R@10", "film → report"] is not None
+
+
+def test_only_the_first_member_has_floors(trained: Path, other: Path, tmp_path: Path) -> None:
+    config = build_settings(EvaluationConfig, {"probe": {"c_grid": [0.01]}, "tasks": ["probe", "floors"]})
+    members = [open_evaluation([path], config) for path in (trained / "runs", other)]
+    fold = ensemble_folds(members, tmp_path)[0]
+    assert [who.kind for who in fold.probe()] == ["model", "floor"]
+    assert isinstance(fold, EnsembleFold)
+    assert ["floors" in member.config.tasks for member in fold.members] == [True, False]

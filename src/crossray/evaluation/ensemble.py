@@ -50,7 +50,8 @@ class EnsembleFold(FoldEvaluation):
                         remedy="Members of an ensemble are compared on the same pairs: pretrain them on the same text.",
                     )
         return cls(
-            **{name: getattr(first, name) for name in FoldEvaluation.__dataclass_fields__}, members=tuple(members)
+            **{name: getattr(first, name) for name in FoldEvaluation.__dataclass_fields__},
+            members=(first, *map(_without_floors, members[1:])),
         )
 
     @property
@@ -143,6 +144,11 @@ def _in_deviations(cell: Arrays, validation: Arrays) -> FloatArray:
     spread = validation["scores"].std(axis=0)
     scaled: FloatArray = cell["scores"] / np.where(spread > 0, spread, 1.0)
     return scaled
+
+
+def _without_floors(member: FoldEvaluation) -> FoldEvaluation:
+    tasks = tuple(task for task in member.config.tasks if task != "floors")
+    return replace(member, config=member.config.model_copy(update={"tasks": tasks}))
 
 
 def _compared(member: FoldEvaluation, name: str) -> object:
