@@ -33,6 +33,7 @@ STOREYS: dict[str, int] = {
     "export": 7,
     "grid": 7,
     "environment": 7,
+    "dependencies": 7,
     "verify": 7,
     "reproduce": 7,
     "serve": 7,
