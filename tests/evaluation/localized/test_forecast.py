@@ -69,7 +69,7 @@ def test_a_forecast_is_measured_where_nothing_is_finished_and_a_mean_where_somet
     (before,) = forecast_localized(request)
     assert before.expected is not None
     assert 0 < before.expected.low <= before.expected.high
-    assert "by one on 8 films that was timed just now" in before.expected.basis
+    assert "by one on 4 films that was timed just now" in before.expected.basis
     stopped_before(request, "run, learning rate 0.0001, seed 2")
     (half,) = forecast_localized(request)
     assert half.expected is not None
@@ -94,7 +94,7 @@ def test_times_grow_with_epochs_and_films_and_maps_are_counted_once(data: Path, 
     calibration.expected(runs["rsna_seg_linear_10"], runs["rsna_seg_linear_10"].pieces())
     frozen = runs["rsna_frozen_100"]
     calibration.expected(frozen, frozen.pieces())
-    assert len(calibration._paces) == 3  # of one training film, of eight, and of boxes
+    assert len(calibration._paces) == 3  # of one training film, of four, and of boxes
 
 
 def test_the_command_prints_pieces_and_a_sum(data: Path, tmp_path: Path) -> None:
