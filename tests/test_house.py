@@ -35,6 +35,7 @@ STOREYS: dict[str, int] = {
     "environment": 7,
     "dependencies": 7,
     "verify": 7,
+    "plots": 7,
     "reproduce": 7,
     "serve": 7,
     "doctor": 8,

@@ -157,7 +157,8 @@ class Model:
         """Where a phrase points: ``[height, width]`` of the film's own pixels, larger is stronger.
 
         The scale differs by method, and every phrase points somewhere, also where nothing is: a map says where, not
-        whether. Film that the model's crop left out has the map's smallest value.
+        whether. Film that the model's crop left out has the map's smallest value. Draw it with
+        :func:`crossray.plots.plot_grounding`.
 
         Raises:
             ConfigError: the method says nothing about places.

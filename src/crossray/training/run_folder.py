@@ -46,7 +46,7 @@ TOKENIZER = "tokenizer"
 _WITHOUT_INFLUENCE = frozenset(
     {
         *("cli", "demo.py", "doctor", "environment.py", "export", "grid", "recipes", "reproduce.py", "serve"),
-        *("twins", "verify.py"),
+        *("plots.py", "twins", "verify.py"),
     }
 )
 

@@ -15,6 +15,7 @@ from crossray.errors import CrossRayError
 from crossray.evaluation.comparison.columns import Column, groups
 from crossray.evaluation.comparison.facts import Facts
 from crossray.evaluation.comparison.table import Comparison, Line
+from crossray.evaluation.figure_style import BLUE, GREY, STYLE, VERMILION
 from crossray.evaluation.tables import is_share
 from crossray.files import explained_disk_errors, write_whole
 
@@ -29,29 +30,14 @@ _DPI = 150
 
 _PANELS = 4  # side by side
 
-# Okabe and Ito's colours, told apart by every kind of colour sight; shape says the same again.
-_INK, _GREY, _REFERENCE = "#0072B2", "#666666", "#D55E00"
+# Shape says the same again as colour.
+_INK, _GREY, _REFERENCE = BLUE, GREY, VERMILION
 
 _KEY = (
     "diamond: reference; open squares: floors; bars: intervals; small strokes below: single seeds; broken line: chance"
 )
 
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "crossray",
-    "font.family": ["sans-serif"],
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-}
+_STYLE = {**STYLE, "axes.grid.axis": "x"}
 
 
 def write_figure(comparison: Comparison, facts: Facts, folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from crossray.evaluation.detection.froc import FrocCurve
 from crossray.evaluation.detection.precision_recall import PrecisionRecallCurve
+from crossray.evaluation.figure_style import STYLE
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.report.operating import LabelCurves
 from crossray.evaluation.results import Row
@@ -32,25 +33,16 @@ _VARIABLES = {
 }
 
 _STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "crossray",
-    "font.family": ["sans-serif"],
+    **STYLE,
     "font.size": 9,
     "text.color": _INK,
     "axes.edgecolor": _GRID,
     "axes.labelcolor": _MUTED,
     "axes.titlecolor": _INK,
     "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
     "grid.color": _GRID,
-    "grid.linewidth": 0.6,
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
-    "legend.frameon": False,
 }
 
 

@@ -56,12 +56,17 @@ def heat_picture(
     """
     film = _content(pixels, geometry).astype(np.float32)
     full = heat_on_content(heat, geometry, window)
-    low, high = float(heat.min()), float(heat.max())
-    strength = np.clip((full - low) / max(high - low, 1e-12), 0.0, 1.0)[..., None]
-    overlay = _colours(strength[..., 0])
+    return _picture(overlay(film, full, float(heat.min()), float(heat.max())), geometry, boxes)
+
+
+def overlay(
+    film: NDArray[np.floating | np.uint8], heat: NDArray[np.floating], low: float, high: float
+) -> NDArray[np.uint8]:
+    """A film ``[h, w]`` 0..255 with a map ``[h, w]`` in colour over it: clear at ``low``, strongest at ``high``."""
+    strength = np.clip((heat - low) / max(high - low, 1e-12), 0.0, 1.0)[..., None].astype(np.float32)
     alpha = 0.62 * strength**0.8
-    mixed = (1 - alpha) * film[..., None] + alpha * overlay
-    return _picture(mixed.astype(np.uint8), geometry, boxes)
+    mixed: NDArray[np.float32] = (1 - alpha) * film[..., None] + alpha * _colours(strength[..., 0])
+    return mixed.astype(np.uint8)
 
 
 def heat_on_content(heat: NDArray[np.floating], geometry: FilmGeometry, window: CropWindow) -> NDArray[np.float32]:
