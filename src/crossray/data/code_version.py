@@ -23,6 +23,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "publisher_split.py",
         "randomness.py",
         "report_export.py",
+        "film_table.py",
         "iu_protocols.py",
         "lovt_lists.py",
         "split_files.py",

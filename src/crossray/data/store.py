@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from crossray.data.film_table import VIEWS, FilmShard, FilmTable
 from crossray.data.geometry import FilmGeometry
 from crossray.data.store_manifest import PREPARE_AGAIN, StoreManifest, read_manifest
 from crossray.data.store_schema import (
@@ -30,6 +31,9 @@ from crossray.data.store_schema import (
 from crossray.data.study import Box, PhraseRegion, Report, View
 from crossray.data.text_column import TextColumn
 from crossray.errors import DataError, StoreError
+
+_Table = tuple[pa.Buffer, list[pa.RecordBatch]]
+"""A mapped file, and the record batches in it."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,16 @@ class Store:
     """
 
     def __init__(
-        self, path: Path, manifest: StoreManifest, studies: list[pa.RecordBatch], films: list[list[pa.RecordBatch]]
+        self, path: Path, manifest: StoreManifest, studies: list[pa.RecordBatch], films: list[FilmShard]
     ) -> None:
         self.path = path
         self.manifest = manifest
         self._studies = pa.Table.from_batches(studies, schema=STUDY_SCHEMA)
-        batches = [batch for shard in films for batch in shard]
-        # Everything of the films but their pixels; these are read straight from the mapped file, see pixels().
-        self._films = pa.Table.from_batches(batches, schema=FILM_SCHEMA)
-        size = manifest.prepared_size
-        self._pixel_blocks = [_pixel_block(batch, size, path) for batch in batches]
-        self._block_starts = _starts([len(block) for block in self._pixel_blocks])
+        self._films = FilmTable(films, manifest.prepared_size)
         self.study_ids: TextColumn[str] = TextColumn(self._studies.column("study_id"))
         self.patient_ids: TextColumn[str | None] = TextColumn(self._studies.column("patient_id"))
         self.labels = _label_matrix(self._studies, len(manifest.label_names))
         self._film_study = _film_study(studies, films)
-        self._film_view, views = _coded(self._films.column("view"))
-        self._views: list[View] = views.to_pylist()
         self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
 
     @classmethod
@@ -84,11 +81,13 @@ class Store:
         folder = Path(path)
         manifest = read_manifest(folder)
         studies: list[pa.RecordBatch] = []
-        films: list[list[pa.RecordBatch]] = []
+        films: list[FilmShard] = []
         for shard in range(manifest.shards):
-            batches = _read_table(folder, study_table_name(shard), study_schema(manifest.format_version), manifest)
+            _, batches = _read_table(folder, study_table_name(shard), study_schema(manifest.format_version), manifest)
             studies.extend(with_every_column(batch) for batch in batches)
-            films.append(_read_table(folder, film_table_name(shard), FILM_SCHEMA, manifest))
+            name = film_table_name(shard)
+            mapped, batches = _read_table(folder, name, FILM_SCHEMA, manifest)
+            films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
         return cls(folder, manifest, studies, films)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -132,9 +131,9 @@ class Store:
     @cached_property
     def patient_numbers(self) -> NDArray[np.int64]:
         """``[n]`` equal numbers for studies of one patient, -1 where the patient is unknown."""
-        numbers, patients = _coded(self._studies.column("patient_id"))
-        unknown = pc.index(patients, "").as_py()
-        return np.where(numbers == unknown, -1, numbers)
+        coded = self._studies.column("patient_id").dictionary_encode().combine_chunks()
+        numbers = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.where(numbers == pc.index(coded.dictionary, "").as_py(), -1, numbers)
 
     def index_of(self, study_id: str) -> int:
         """The row of a study.
@@ -165,17 +164,17 @@ class Store:
     def films_of(self, index: int, views: Sequence[View] = ("frontal",)) -> list[int]:
         """Film rows of a study in the source's order, of the given views."""
         rows = range(self._first_film[index], self._first_film[index + 1])
-        return [row for row in rows if self._views[self._film_view[row]] in views]
+        return [row for row in rows if VIEWS[self._films.views[row]] in views]
 
     def film(self, row: int) -> PreparedFilm:
         """What is known of a film besides its pixels."""
-        cells = {name: self._films.column(name)[row].as_py() for name in ("film_id", "view", "boxes")}
-        names = pc.struct_field(self._films.column("masks")[row].values, "name").to_pylist()
-        geometry = FilmGeometry(**{name: self._films.column(name)[row].as_py() for name in GEOMETRY_FIELDS})
+        cells = {name: self._films.cell(row, name).as_py() for name in ("film_id", "boxes", *GEOMETRY_FIELDS)}
+        names = pc.struct_field(self._films.cell(row, "masks").values, "name").to_pylist()
+        geometry = FilmGeometry(**{name: cells[name] for name in GEOMETRY_FIELDS})
         return PreparedFilm(
             film_id=cells["film_id"],
             study_index=int(self._film_study[row]),
-            view=cast(View, cells["view"]),
+            view=VIEWS[self._films.views[row]],
             geometry=geometry,
             boxes=boxes_of(cells["boxes"]),
             mask_names=tuple(names),
@@ -186,11 +185,7 @@ class Store:
         wanted = np.asarray(rows, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.film_count):
             raise IndexError(f"film rows must lie in 0..{self.film_count - 1}")
-        result = np.empty((len(wanted), self.prepared_size, self.prepared_size), dtype=np.uint8)
-        block_of = np.searchsorted(self._block_starts, wanted, side="right") - 1
-        for position, (row, block) in enumerate(zip(wanted, block_of, strict=True)):
-            result[position] = self._pixel_blocks[block][row - self._block_starts[block]]
-        return result
+        return self._films.pixels(wanted)
 
     def mask(self, row: int, name: str) -> NDArray[np.uint8]:
         """A mask on the prepared square, ``[S, S]`` uint8: 255 inside, 127 ignore, 0 outside.
@@ -198,7 +193,7 @@ class Store:
         Raises:
             DataError: the film has no mask of that name.
         """
-        masks: list[dict[str, Any]] = self._films.column("masks")[row].as_py()
+        masks: list[dict[str, Any]] = self._films.cell(row, "masks").as_py()
         for mask in masks:
             if mask["name"] == name:
                 return mask_from_png(mask["png"])
@@ -219,7 +214,7 @@ def film_table_name(shard: int) -> str:
     return f"films-{shard:05d}.arrow"
 
 
-def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest) -> list[pa.RecordBatch]:
+def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest) -> _Table:
     path = folder / name
     entry = manifest.files.get(name)
     size = path.stat().st_size if path.is_file() else None
@@ -228,30 +223,15 @@ def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManif
         expected = "" if entry is None else f", {entry.bytes} were written"
         raise StoreError(f"{found}{expected}: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
     try:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        with pa.memory_map(str(path)) as source:
+            mapped = source.read_buffer()
+        with pa.ipc.open_stream(pa.BufferReader(mapped)) as reader:
             batches: list[pa.RecordBatch] = list(reader)
     except pa.ArrowInvalid as error:
         raise StoreError(f"was altered: {error}", file=path, remedy=PREPARE_AGAIN) from error
     if not reader.schema.equals(schema):
         raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
-    return batches
-
-
-def _pixel_block(batch: pa.RecordBatch, size: int, path: Path) -> NDArray[np.uint8]:
-    # Every film has the same length and none is null: the binary column's data is one contiguous uint8 array.
-    column = batch.column("pixels")
-    _, offsets, data = column.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
-    if column.null_count or (np.diff(ends) != size * size).any():
-        raise StoreError(f"holds a film that is not {size} x {size} pixels.", file=path, remedy=PREPARE_AGAIN)
-    values = np.frombuffer(data, dtype=np.uint8, count=len(column) * size * size, offset=int(ends[0]))
-    return values.reshape(len(column), size, size)
-
-
-def _coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
-    """A column of text as numbers, -1 null, and the texts they stand for."""
-    coded = column.dictionary_encode().combine_chunks()
-    return pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64), coded.dictionary
+    return mapped, batches
 
 
 def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
@@ -261,16 +241,8 @@ def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
     return matrix.reshape(len(studies), label_count)
 
 
-def _film_study(studies: list[pa.RecordBatch], films: list[list[pa.RecordBatch]]) -> NDArray[np.int64]:
+def _film_study(studies: list[pa.RecordBatch], films: list[FilmShard]) -> NDArray[np.int64]:
     # Rows of the films table count studies within their shard, since earlier shards may have left studies out.
-    starts = _starts([len(batch) for batch in studies])
-    parts = [
-        batch.column("study_row").to_numpy().astype(np.int64) + starts[shard]
-        for shard, batches in enumerate(films)
-        for batch in batches
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
-
-
-def _starts(lengths: list[int]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)[:-1] if lengths else np.zeros(0, dtype=np.int64)
+    starts = np.cumsum([0, *(len(batch) for batch in studies)])
+    parts = [shard.study_rows + start for shard, start in zip(films, starts[:-1], strict=True)]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
