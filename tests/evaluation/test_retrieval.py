@@ -6,6 +6,8 @@ from math import comb
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional as F
 
 from crossray.evaluation import retrieval
 from crossray.evaluation.retrieval import (
@@ -16,6 +18,9 @@ from crossray.evaluation.retrieval import (
     vector_rank_counts,
     zscore_over,
 )
+from crossray.methods.base import ImageEmbedding, TextEmbedding
+from crossray.methods.clip import ClipConfig
+from tests.small_model import small_method
 
 
 def _identity(n: int) -> IntArray:
@@ -52,6 +57,29 @@ def test_ranks_of_vectors_are_those_of_their_score_matrix(monkeypatch: pytest.Mo
     assert (whole.own > 1).any()
     for name in ("better", "tied", "own_tied", "own", "gallery"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(by_tile, name))
+
+
+def test_ranks_of_a_models_vectors_are_those_of_the_scores_that_the_suite_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fifth of the reports are copies; the suite scores each distinct one once, by the method itself."""
+    generator = np.random.default_rng(6)
+    groups = np.concatenate([np.arange(160), generator.integers(0, 160, 40)]).astype(np.int64)
+    films, distinct = (torch.from_numpy(generator.standard_normal((n, 64), dtype=np.float32)) for n in (200, 160))
+    nothing = films.new_zeros(160, 0, 64)
+    method = small_method(ClipConfig())
+    images = ImageEmbedding(films, films.unsqueeze(1), (1, 1))
+    texts = TextEmbedding(distinct, nothing, nothing[..., 0].bool(), nothing[..., 0].bool())
+    scores = method.similarity(images, texts, purpose="retrieval").global_scores.double().numpy()[:, groups]
+    monkeypatch.setattr(retrieval, "TILE_ELEMENTS", 200 * 33)
+    vectors = [F.normalize(own, dim=1).numpy() for own in (films, distinct)]
+    reports = vectors[1][groups]
+    for queries, gallery, matrix in ((vectors[0], reports, scores), (reports, vectors[0], scores.T)):
+        for own in (groups, _identity(200)):
+            by_scores, by_vectors = rank_counts(matrix, own, own), vector_rank_counts(queries, gallery, own, own)
+            for name in ("better", "tied", "own_tied", "own", "gallery"):
+                np.testing.assert_array_equal(getattr(by_vectors, name), getattr(by_scores, name))
+    assert rank_counts(scores, groups, groups).own_tied.max() > 1
 
 
 def test_counts_equal_those_by_hand_with_ties_and_shared_texts() -> None:
