@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
 from crossray.data.study import Study
 from crossray.errors import ConfigError
 from crossray.evaluation.joined_films import JoinedFilms
+from crossray.evaluation.localized.trunks import open_trunk
 from crossray.evaluation.results import read_results
 from crossray.evaluation.transfer import TransferConfig, TransferRequest, transfer
 from crossray.settings import build_settings
@@ -62,6 +64,23 @@ def test_every_study_of_a_new_store_is_tested_beside_the_floor(trained: Path, el
         row = results.one(task=task, model="pretrained (global_local)", metric="AUROC", target="Pleural Effusion")
         assert (row.n, row.positives) == (48, 32)
         assert results.select(task=task, kind="difference", target="Pleural Effusion")
+
+
+def test_trunks_from_elsewhere_are_given_the_same_films(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    random = open_trunk("random:resnet18", 32)
+    torch.save(random.encoder.trunk.state_dict(), tmp_path / "trunk.pth")
+    encoders = ("random:resnet18", str(tmp_path / "trunk.pth"))
+    request = replace(_request(trained, elsewhere, tmp_path / "out"), image_encoders=encoders)
+    results = transfer(request, _config())
+    rows = results.select(task="probe", metric="AUROC", target="Pleural Effusion", kind="model")
+    assert [row.model for row in rows] == [
+        "pretrained (global_local)", "resnet18 (random)", "resnet18 (trunk.pth)",
+    ]  # fmt: skip
+    assert rows[1].value == rows[2].value  # the file holds what random gives
+    differences = results.select(task="probe", metric="AUROC", target="Pleural Effusion", kind="difference")
+    assert len(differences) == 3
+    with pytest.raises(ConfigError, match="'resnet18' is no image encoder"):
+        transfer(replace(request, image_encoders=("resnet18",)), _config())
 
 
 def test_of_its_own_store_a_run_is_tested_on_its_test_side_only(trained: Path, tmp_path: Path) -> None:

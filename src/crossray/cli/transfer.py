@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 _SET = "Change a setting, e.g. --set tasks=[probe,finetune], --set fraction=0.1 or --set labels=[Cardiomegaly]."
+_ENCODER = "A trunk from elsewhere beside the run, may be repeated: timm:NAME, random:NAME, or a file of weights."
 
 
 def transfer(
@@ -19,6 +20,7 @@ def transfer(
     fold: Annotated[str | None, typer.Option(help="Fold of the split.", show_default="the first")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,
+    image_encoder: Annotated[list[str] | None, typer.Option(help=_ENCODER, show_default=False)] = None,
 ) -> None:
     """Train a classifier on one data set and test it on another, beside the same from ImageNet.
 
@@ -30,7 +32,7 @@ def transfer(
     from crossray.settings import apply_overrides, build_settings
 
     config = build_settings(TransferConfig, apply_overrides({}, settings or ()))
-    request = TransferRequest(run, train, split, test, out, fold, checkpoint)
+    request = TransferRequest(run, train, split, test, out, fold, checkpoint, tuple(image_encoder or ()))
     run_transfer(request, config, progress=lambda line: typer.echo(line, err=True))
     typer.echo((out / "results.md").read_text(encoding="utf-8"))
     typer.echo(f"Written: {out}")

@@ -70,7 +70,8 @@ class FoldCells:
     @cached_property
     def floor(self) -> FloorModel:
         """The floor's trunk."""
-        return FloorModel(self.run.model.image_encoder, self.run.model.image, self.store, self.config.batch_size)
+        encoder = floor_encoder(self.run.model.image_encoder)
+        return FloorModel(encoder, self.run.model.image, self.store, self.config.batch_size)
 
     @property
     def has_floors(self) -> bool:

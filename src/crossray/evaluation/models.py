@@ -131,13 +131,13 @@ class RunModel:
 
 
 class FloorModel:
-    """The same trunk without our pretraining: the floor that sees the same pixels.
+    """A trunk without our pretraining that sees the same pixels: a run's floor, or an encoder from elsewhere.
 
-    It has its ImageNet weights, or random ones (always the same) where the run itself began with random ones.
+    Random weights are always the same.
     """
 
     def __init__(self, config: ImageEncoderConfig, image: ImageInputConfig, store: Films, batch_size: int) -> None:
-        self.config = floor_encoder(config)
+        self.config = config
         self._image, self._store, self._batch_size = image, store, batch_size
 
     def features(self, films: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -152,7 +152,7 @@ class FloorModel:
 
 
 def floor_encoder(config: ImageEncoderConfig) -> ImageEncoderConfig:
-    """What the floor of a run's trunk is made of."""
+    """What the floor of a run's trunk is made of: its ImageNet weights, or random ones where it began with such."""
     return config.model_copy(update={"pretrained": "none" if config.pretrained == "none" else "imagenet"})
 
 

@@ -30,7 +30,8 @@ from crossray.evaluation.finetune import FinetuneConfig, Progress
 from crossray.evaluation.fold_probes import trunk_floor
 from crossray.evaluation.groups import Group, GroupedBy, GroupRow, group_rows, groups_of, write_groups
 from crossray.evaluation.joined_films import JoinedFilms
-from crossray.evaluation.models import FloorModel, RunModel
+from crossray.evaluation.localized.trunks import trunk_from_elsewhere
+from crossray.evaluation.models import FloorModel, RunModel, floor_encoder
 from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.result_files import seal_results
@@ -79,7 +80,7 @@ class TransferConfig(Settings):
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """A run, where the classifier's labels come from (a fold of a split of a store), and where it is tested."""
+    """A run and trunks from elsewhere beside it, where labels come from (a fold of a split), and where to test."""
 
     run: Path
     train: Path
@@ -88,6 +89,7 @@ class TransferRequest:
     out: Path
     fold: str | None = None
     checkpoint: str = "best"
+    image_encoders: tuple[str, ...] = ()
 
 
 def transfer(request: TransferRequest, config: TransferConfig, progress: Progress | None = None) -> Results:
@@ -105,11 +107,11 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     tested = _tested_studies(run, test_store)
     cohort = _cohort(run, train_store, test_store, fold, tested, films.offset, config)
     protocol = _protocol(train_store, test_store, config)
-    models = _models(run, films, config)
+    models = _models(run, request.image_encoders, films, config)
     # Told apart by a probe and asked what else they hold: features of the tested films are computed once.
     features = {who: model.features(cohort.test.films) for who, model in models.items() if "probe" in config.tasks}
     scores = _scores(run, models, features, films, cohort, config, progress or _silent)
-    rows = [row for task, found in scores.items() for row in _rows(task, found, protocol, trunk_floor(run))]
+    rows = [row for task, found in scores.items() for row in _rows(task, found, protocol)]
     results = Results(
         provenance=_provenance(run, train_store, test_store, split, fold, cohort, protocol, config), rows=tuple(rows)
     )
@@ -133,7 +135,7 @@ def _group_rows(
     return group_rows(task, {who: fold_scores("all", cell) for who, cell in found.items()}, groups, protocol)
 
 
-def _rows(task: str, found: Mapping[Evaluated, Arrays], protocol: Protocol, floor: Evaluated) -> list[Row]:
+def _rows(task: str, found: Mapping[Evaluated, Arrays], protocol: Protocol) -> list[Row]:
     ours = next(iter(found))
     if task == "retrieval":
         ranks = {who: fold_ranks("all", cell) for who, cell in found.items()}
@@ -141,7 +143,7 @@ def _rows(task: str, found: Mapping[Evaluated, Arrays], protocol: Protocol, floo
             {who: {name: [own] for name, own in by.items()} for who, by in ranks.items()}, [], protocol
         )
     scores = {who: fold_scores("all", cell) for who, cell in found.items()}
-    differences = [(ours, floor)] if floor in found else []
+    differences = [(ours, other) for other in found if other != ours]
     return classification_rows(task, {who: [own] for who, own in scores.items()}, differences, protocol)
 
 
@@ -192,10 +194,15 @@ def _fraction(store: Store, ids: Sequence[str], config: TransferConfig) -> tuple
     return nested[config.fraction]
 
 
-def _models(run: Run, films: JoinedFilms, config: TransferConfig) -> _Models:
+def _models(run: Run, elsewhere: Sequence[str], films: JoinedFilms, config: TransferConfig) -> _Models:
+    image = run.model.image
+    others = {trunk_floor(run): floor_encoder(run.model.image_encoder)}
+    for where in elsewhere:
+        name, encoder = trunk_from_elsewhere(where, image.size)
+        others[Evaluated(name)] = encoder
     return {
         Evaluated(f"pretrained ({run.method})"): RunModel(run, films, config.batch_size),
-        trunk_floor(run): FloorModel(run.model.image_encoder, run.model.image, films, config.batch_size),
+        **{who: FloorModel(encoder, image, films, config.batch_size) for who, encoder in others.items()},
     }
 
 

@@ -69,25 +69,41 @@ def open_trunk(where: str, size: int, *, weights: str | None = None, checkpoint:
     Raises:
         ConfigError, CheckpointError: there is no such trunk, or its weights cannot be read.
     """
-    if weights is None and Path(where).is_file():
-        where, weights = f"{_TIMM}{architecture_of(Path(where))}", where
-    if where.startswith((_TIMM, _RANDOM)):
-        kind, _, name = where.partition(":")
-        pretrained = "none" if kind == "random" else weights or "imagenet"
-        encoder = _timm_encoder(name, pretrained, size)
-        shown = f"{name} ({'random' if kind == 'random' else Path(pretrained).name})"
-        return OpenedTrunk(shown, encoder, _hash(encoder))
-    if weights is not None:
-        raise ConfigError("a run has its own weights.", field="--weights", remedy=f"Leave it out, or use {_TIMM}NAME.")
-    return _trunk_of_run(Path(where), checkpoint)
-
-
-def _timm_encoder(name: str, pretrained: str, size: int) -> ImageEncoder:
-    options: dict[str, int | float | bool | str] = {"img_size": size} if any(part in name for part in _SIZED) else {}
-    config = ImageEncoderConfig(name=name, pretrained=pretrained, in_channels=3, local_stage=-1, trunk_options=options)
+    if _is_of_run(where, weights):
+        if weights is not None:
+            raise ConfigError(
+                "a run has its own weights.", field="--weights", remedy=f"Leave it out, or use {_TIMM}NAME."
+            )
+        return _trunk_of_run(Path(where), checkpoint)
+    shown, config = trunk_from_elsewhere(where, size, weights=weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
-        return ImageEncoder(config)
+        encoder = ImageEncoder(config)
+    return OpenedTrunk(shown, encoder, _hash(encoder))
+
+
+def trunk_from_elsewhere(where: str, size: int, *, weights: str | None = None) -> tuple[str, ImageEncoderConfig]:
+    """What tables call a trunk that is no run's, and its configuration; arguments as of :func:`open_trunk`.
+
+    Raises:
+        ConfigError: ``where`` is neither a file nor ``timm:NAME`` nor ``random:NAME``, or the file's architecture
+            cannot be told.
+    """
+    if _is_of_run(where, weights):
+        raise ConfigError(
+            f"'{where}' is no image encoder.", remedy=f"Give {_TIMM}NAME, {_RANDOM}NAME, or a file of weights."
+        )
+    if not where.startswith((_TIMM, _RANDOM)):
+        where, weights = f"{_TIMM}{architecture_of(Path(where))}", where
+    kind, _, name = where.partition(":")
+    pretrained = "none" if kind == "random" else weights or "imagenet"
+    options: dict[str, int | float | bool | str] = {"img_size": size} if any(part in name for part in _SIZED) else {}
+    config = ImageEncoderConfig(name=name, pretrained=pretrained, in_channels=3, local_stage=-1, trunk_options=options)
+    return f"{name} ({'random' if kind == 'random' else Path(pretrained).name})", config
+
+
+def _is_of_run(where: str, weights: str | None) -> bool:
+    return not where.startswith((_TIMM, _RANDOM)) and (weights is not None or not Path(where).is_file())
 
 
 def _trunk_of_run(path: Path, checkpoint: str) -> OpenedTrunk:
