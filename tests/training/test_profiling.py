@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
@@ -20,7 +21,7 @@ from crossray.files import sha256_of
 from crossray.methods.base import PairFeatures
 from crossray.settings import build_settings
 from crossray.training.config import TrainingConfig
-from crossray.training.profiling import PARTS, REST, shares
+from crossray.training.profiling import PARTS, REST, operation_counter, shares
 from crossray.training.recipe import recipe_text
 from tests.training.fakes import FakeMethod, fake_fit, fake_parts, figures_of
 from tests.training.stores import phantom_store, small_recipe
@@ -97,6 +98,14 @@ def test_the_command_writes_a_trace_and_a_page_whose_parts_make_the_whole(tmp_pa
     assert "`aten::" in page
     events = json.loads((run / "profile" / "trace.json").read_text())["traceEvents"]
     assert sum(event["name"] == "crossray: backward" for event in events) == 2
+
+
+def test_products_in_place_are_counted_too() -> None:
+    left, right, whole = torch.ones(2, 3, 4), torch.ones(2, 4, 5), torch.zeros(2, 3, 5)
+    with operation_counter() as counter:
+        whole.baddbmm_(left, right)
+        whole[0].addmm_(left[0], right[0])
+    assert counter.get_total_flops() == (2 + 1) * 2 * 3 * 4 * 5
 
 
 @dataclass

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jinja2
 import torch
@@ -24,6 +24,9 @@ from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
 from crossray.files import write_whole
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 PROFILE = "profile"
 TRACE_FILE = "trace.json"
@@ -115,10 +118,8 @@ class StepProfiler:
         self._marks, self._counting = ExitStack(), ExitStack()
 
     def __enter__(self) -> StepProfiler:
-        from torch.utils.flop_counter import FlopCounterMode  # half a second that only profiling is worth
-
         self._marks.enter_context(_marked_encoders(self._method))
-        self._counter = self._counting.enter_context(FlopCounterMode(display=False))
+        self._counter = self._counting.enter_context(operation_counter())
         return self
 
     def step(self) -> None:
@@ -189,6 +190,18 @@ class StepProfiler:
             peak_gigabytes=peak_bytes(self._device) / 1e9,
             trace=TRACE_FILE,
         )
+
+
+def operation_counter() -> FlopCounterMode:
+    """Counts floating-point operations of products and convolutions, those in place too (which torch's forgets)."""
+    from torch.utils.flop_counter import FlopCounterMode  # half a second that only counting is worth
+
+    counter, aten = FlopCounterMode(display=False), torch.ops.aten
+    counter.flop_registry |= {
+        in_place: counter.flop_registry[product]
+        for in_place, product in ((aten.addmm_, aten.addmm), (aten.baddbmm_, aten.baddbmm))
+    }
+    return counter
 
 
 def shares(events: Iterable[Event], seconds: float) -> list[Share]:
