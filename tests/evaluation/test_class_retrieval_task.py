@@ -186,6 +186,8 @@ def test_too_few_studies_leave_the_task_out_and_say_of_which_class(trained: Path
     assert {row.task for row in results.rows} == {"retrieval"}
     assert any("fold 0: class_retrieval is skipped, the test side of fold '0'" in line for line in said)
     assert any("No Finding 5, Pleural Effusion 11; 9 of each are asked for" in line for line in said)
+    said = _evaluate(trained, tmp_path)[1]
+    assert any("class_retrieval is skipped" in line and "no labels Atelectasis, Cardiom" in line for line in said)
 
 
 def test_a_study_that_is_not_tested_or_of_no_class_is_named(trained: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from crossray.data.augment import evaluation_window
-from crossray.errors import DataError
+from crossray.errors import ConfigError, DataError
 from crossray.evaluation.cells import Arrays, flatten, unflatten
 from crossray.evaluation.class_retrieval_task import ListedStudies, class_retrieval_task, listed_studies
 from crossray.evaluation.cohort import Part
@@ -65,7 +65,7 @@ class FoldEvaluation(FoldProbes):
         if task == "class_retrieval" and self.protocol.class_retrieval.file is None:
             try:
                 _ = self.listed
-            except DataError as error:
+            except (ConfigError, DataError) as error:
                 return str(error)
         return ""
 
