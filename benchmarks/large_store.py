@@ -164,7 +164,7 @@ def measure(path: Path) -> dict[str, Any]:
     sides, found["split_seconds"] = _timed(lambda: rows_of_fold(fold, store))
     if len(sides.train) + len(sides.validation) != len(store):
         raise AssertionError("studies were lost between split and store")
-    return {name: round(value, 3) for name, value in found.items()} | {"peak_mb": round(_peak_megabytes())}
+    return {name: float(f"{value:.4g}") for name, value in found.items()} | {"peak_mb": round(_peak_megabytes())}
 
 
 def _timed(action: Callable[[], Result]) -> tuple[Result, float]:
@@ -204,11 +204,15 @@ def table(results: dict[str, Any]) -> str:
     lines = [
         f"`{results['command']}`, {results['date']}, {versions}; processor time, load {results['load_at_end']}.",
         "",
-        "| | " + " | ".join(f"{row['studies']:,} studies" for row in rows) + " |",
+        "| | " + " | ".join(f"{row['studies']:,.0f} studies" for row in rows) + " |",
         "| --- |" + " --- |" * len(rows),
     ]
-    lines += [f"| {text} | " + " | ".join(f"{row[name]:,.6g}" for row in rows) + " |" for name, text in names.items()]
+    lines += [f"| {text} | " + " | ".join(_shown(row[name]) for row in rows) + " |" for name, text in names.items()]
     return "\n".join(lines) + "\n"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
 
 
 if __name__ == "__main__":
