@@ -25,11 +25,13 @@ from crossray.evaluation.cohort import Part, build_cohort
 from crossray.evaluation.comparison.entries import read_entries, source_of
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.intervals import bootstrap_weights
-from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.protocol import EvaluationConfig, Protocol
 from crossray.evaluation.results import Results
 from crossray.evaluation.retrieval import IntArray
 from crossray.evaluation.retrieval_task import fold_ranks, fused_gallery, ranked
 from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.suite import ensemble_folds, open_evaluation
+from crossray.settings import build_settings
 
 OURS, FLOOR = Evaluated("ours"), Evaluated("floor", kind="floor")
 CLASSES: IntArray = np.array([0, 0, 0, 1, 1, 1, 1], dtype=np.int64)
@@ -209,3 +211,16 @@ def test_results_of_different_lists_are_not_compared(asked: Results, trained: Pa
     sources = [source_of(f"one={trained / 'by-class'}"), source_of(f"other={tmp_path / 'other'}")]
     with pytest.raises(ConfigError, match=r"the list of retrieval by class .*seed 0.* and .*seed 1"):
         read_entries(sources)
+
+
+def test_an_ensemble_of_one_ranks_by_class_as_its_member_does(trained: Path, tmp_path: Path) -> None:
+    changes = {
+        "class_retrieval": {"classes": ["No Finding", "Pleural Effusion"], "per_class": 4, "exclusive": "classes"}
+    }
+    config = build_settings(EvaluationConfig, {"tasks": ["class_retrieval"]})
+    member = open_evaluation([trained / "runs"], config, protocol_changes=changes)
+    fold, alone = ensemble_folds([member], tmp_path)[0], member.folds(tmp_path)[0]
+    ours, theirs = fold.class_retrieval()[fold.pretrained], alone.class_retrieval()[alone.pretrained]
+    for way in CLASS_DIRECTIONS:
+        np.testing.assert_array_equal(ours[f"{way}:P"], theirs[f"{way}:P"])
+    assert len(fold.class_retrieval()) == 1, "no floor was asked for, and an ensemble has no parts"
