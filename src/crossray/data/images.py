@@ -130,7 +130,9 @@ def open_picture(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Imag
 
 
 def picture_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tuple[int, int]:
-    """Height and width of the upright picture in a file, told by its header: nothing is decoded.
+    """Height and width of the upright picture in a file, told by its header.
+
+    Of a PNG that names no orientation before its pixels, the pixels are decoded too: one may stand behind them.
 
     Raises:
         StudyError: missing, in none of the formats, too large, or without a whole header.
@@ -138,6 +140,16 @@ def picture_size(path: Path, formats: tuple[str, ...] = ("PNG", "JPEG")) -> tupl
     with _opened(path, formats) as picture:
         on_its_side = picture.getexif().get(ExifTags.Base.Orientation) in _ON_ITS_SIDE
         return (picture.width, picture.height) if on_its_side else (picture.height, picture.width)
+
+
+def claimed_pixels(path: Path) -> int:
+    """Number of pixels that the header of a PNG or JPEG file claims: nothing is decoded.
+
+    Raises:
+        StudyError: as :func:`picture_size`.
+    """
+    with _opened(path, ("PNG", "JPEG")) as picture:
+        return int(picture.width * picture.height)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.dicom_file import count_of, looks_like_dicom, malformed_as_study_error, open_dicom, read_start
-from crossray.data.images import FilmPixels, picture_size
+from crossray.data.images import FilmPixels, claimed_pixels
 from crossray.errors import StudyError
 from crossray.serve.limits import Stage, UploadError
 from crossray.serve.wire import receive_bytes, receive_message, send_message
@@ -54,8 +54,7 @@ def decode(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
             if not start.startswith(_PICTURES) and not looks_like_dicom(start):
                 raise UploadError("format", "This is neither PNG nor JPEG nor DICOM.")
             stage = "header"
-            height, width = _claimed_size(path, start)
-            if height * width > most_pixels:
+            if _claimed_pixels(path, start) > most_pixels:
                 raise UploadError("header", f"The film has more than {most_pixels} pixels.")
             stage = "pixels"
             return np.ascontiguousarray(FilmPixels(path).read())
@@ -66,12 +65,12 @@ def decode(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
         raise UploadError(stage, "Reading the film needs too much memory.") from error
 
 
-def _claimed_size(path: Path, start: bytes) -> tuple[int, int]:
+def _claimed_pixels(path: Path, start: bytes) -> int:
     if start.startswith(_PICTURES):
-        return picture_size(path)
+        return claimed_pixels(path)
     dataset = open_dicom(path, tags=("Rows", "Columns"))
     with malformed_as_study_error(path):
-        return count_of(dataset, "Rows", path), count_of(dataset, "Columns", path)
+        return count_of(dataset, "Rows", path) * count_of(dataset, "Columns", path)
 
 
 @contextlib.contextmanager

@@ -118,7 +118,8 @@ export class Pane {
     if (this.heat) paper.drawImage(this.heat, 0, 0, this.grey.width, this.grey.height);
     this.drawBoxes(paper);
     paper.globalAlpha = 1;
-    this.drawMarks(paper, devicePixelRatio / scale);
+    const letter = parseFloat(getComputedStyle(document.documentElement).fontSize); // marks grow with the letters
+    this.drawMarks(paper, devicePixelRatio / scale * letter / 14);
   }
 
   drawBoxes(paper) {
@@ -133,7 +134,7 @@ export class Pane {
     paper.restore();
   }
 
-  drawMarks(paper, pixel) { // pixel: one of the screen's, in the film's
+  drawMarks(paper, pixel) { // pixel: about one of the screen's, in the film's
     const twice = (trace) => { // dark under light: seen on bone and on lung
       for (const [width, tone] of [[4, "#000a"], [1.75, "#fff"]]) {
         paper.lineWidth = width * pixel;
