@@ -91,11 +91,11 @@ def _run_suite(
     name: str, request: EvaluationRequest, data: Path | None, image_encoder: str | None, dry_run: bool
 ) -> None:
     from crossray.evaluation.forecast import forecast_lines
-    from crossray.evaluation.named_suite import NOT_COUNTED, NamedSuite
+    from crossray.evaluation.named_suite import NamedSuite
 
     suite = NamedSuite.of(name, request, data, image_encoder)
     if dry_run:
-        typer.echo("\n".join(forecast_lines(suite.forecast(), NOT_COUNTED)))
+        typer.echo("\n".join(forecast_lines(suite.forecast(), suite.not_counted)))
         return
     for table in suite.run(_say):
         typer.echo(table.read_text(encoding="utf-8"))

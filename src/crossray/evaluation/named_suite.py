@@ -23,8 +23,6 @@ from crossray.evaluation.runs import find_runs
 HEADS, JOINT = "heads", "joint"
 """Folders of the two halves of a suite that has both."""
 
-NOT_COUNTED = f"{OF_HEADS}; {OF_TASKS}"
-
 
 class NamedSuite:
     """A suite with what it is run on.
@@ -63,6 +61,12 @@ class NamedSuite:
         """Everything that would be done."""
         heads = forecast_localized(self._heads) if self._heads is not None else []
         return [*heads, *(forecast_evaluation(self._tasks) if self._tasks is not None else [])]
+
+    @property
+    def not_counted(self) -> str:
+        """What the times of the forecast leave out."""
+        parts = [OF_HEADS if self._heads is not None else "", OF_TASKS if self._tasks is not None else ""]
+        return "; ".join(part for part in parts if part)
 
     def run(self, say: Progress) -> list[Path]:
         """Do it, write ``numbers.json`` and ``numbers.parquet``, and name the tables to be read."""

@@ -94,7 +94,7 @@ def test_times_grow_with_epochs_and_films_and_maps_are_counted_once(data: Path, 
     calibration.expected(runs["rsna_seg_linear_10"], runs["rsna_seg_linear_10"].pieces())
     frozen = runs["rsna_frozen_100"]
     calibration.expected(frozen, frozen.pieces())
-    assert len(calibration._paces) == 3  # of one training film, of four, and of boxes
+    assert len(calibration._paces) == 3  # of one training film, of a batch, and of boxes
 
 
 def test_the_command_prints_pieces_and_a_sum(data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from crossray.evaluation.localized.task_run import TaskRun
 from crossray.evaluation.localized.trainers import Run
 
 _FILMS = 4
-"""Films that are timed; fewer if a training side has fewer."""
+"""Films that are timed where heads are trained one by one; linear heads that are trained together need a whole batch,
+for most of their step is the same for few films and for many. Fewer, if a training side has fewer."""
 
 _WARM = 2.0
 """Seconds beyond which what is done once is a small part."""
@@ -64,25 +65,28 @@ class Calibration:
         tested = len(stages[1]) * (sizes[1] + sizes[2]) * pace.look
         fixed = pace.maps * self._unmapped(run) + tested
         epochs = (min(schedule.patience + 1, schedule.max_epochs), schedule.max_epochs)
-        films = min(_FILMS, sizes[0])
         return Expected(
             fixed + epochs[0] * trained * epoch,
             fixed + epochs[1] * trained * epoch,
-            f"{epochs[0]} to {epochs[1]} epochs, by one on {films} films that was timed just now",
+            f"{epochs[0]} to {epochs[1]} epochs, by one on {self._films(run)} films that was timed just now",
         )
 
     def _pace(self, run: TaskRun[Any, Any], together: bool) -> Pace:
         protocol = run.protocol
         key = (
             *(protocol.kind, protocol.trunk, protocol.head, protocol.loss, protocol.size, protocol.unet_width),
-            *(len(protocol.targets), together, self._keeps_maps(run), min(_FILMS, len(run.films.train))),
+            *(len(protocol.targets), together, self._keeps_maps(run), self._films(run)),
         )
         if key not in self._paces:
-            self._paces[key] = _measured(run, together, self._keeps_maps(run))
+            self._paces[key] = _measured(run, self._films(run), together, self._keeps_maps(run))
         return self._paces[key]
 
     def _keeps_maps(self, run: TaskRun[Any, Any]) -> bool:
         return run.protocol.trunk == "frozen" and run.pool() is not None
+
+    def _films(self, run: TaskRun[Any, Any]) -> int:
+        wanted = run.protocol.schedule.batch_size if self._are_together(run) else _FILMS
+        return min(wanted, len(run.films.train))
 
     def _are_together(self, run: TaskRun[Any, Any]) -> bool:
         return run.protocol.is_linear_grid and self._keeps_maps(run)
@@ -102,8 +106,7 @@ class Calibration:
         return len(films)
 
 
-def _measured(run: TaskRun[Any, Any], together: bool, keeps_maps: bool) -> Pace:
-    films = min(_FILMS, len(run.films.train))
+def _measured(run: TaskRun[Any, Any], films: int, together: bool, keeps_maps: bool) -> Pace:
     with TemporaryDirectory() as nowhere:
         small = _small(run, films, Cells(Path(nowhere)), keeps_maps)
         mapping = _seconds(lambda: small.parts) / len(np.unique(_films_of(small))) if keeps_maps else 0.0
