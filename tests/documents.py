@@ -37,8 +37,9 @@ class Command:
 
 
 def documents() -> list[Path]:
-    """README, CONTRIBUTING and every page of docs/."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """README, CONTRIBUTING, the examples' own and every page of docs/."""
+    heads = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")]
+    return [*heads, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(language: str, files: list[Path] | None = None) -> list[Block]:

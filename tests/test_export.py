@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
@@ -17,7 +18,6 @@ from crossray.encoders.image import ImageEncoderConfig
 from crossray.errors import CheckpointError, ConfigError, DataError
 from crossray.export.export import Target, export_run
 from crossray.export.parity import TEXTS, noise_films
-from crossray.inference.embed import embed_films
 from crossray.inference.joint_model import JointModel
 from crossray.methods.clip import ClipConfig
 from crossray.methods.global_local import GlobalLocalConfig
@@ -25,8 +25,8 @@ from crossray.methods.prior.config import PriorConfig
 from crossray.methods.simclr import SimClrConfig
 from crossray.tensor_file import write_tensors
 
+from .data.dicom_writing import radiograph, write
 from .inference.test_joint_model import INPUT, write_run
-from .inference.test_search import make_store
 from .small_model import TEXT, small_method
 
 RESNET = ImageEncoderConfig(name="resnet18", pretrained="none")
@@ -96,19 +96,24 @@ def test_onnx_has_the_films_and_texts_of_python(method: GlobalLocalConfig | Clip
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_a_film_has_one_vector_in_python_on_the_command_line_and_in_onnx(tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    run, store = write_run(tmp_path / "run", GlobalLocalConfig()), make_store(tmp_path / "store", 3)
-    python = embed_films(run, [store]).vectors
-    command = ["embed", str(run), str(store), "--out", str(tmp_path / "films.npz")]
-    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
-    export_run(run, "onnx", tmp_path / "out")
-    from crossray.data.store import Store
+def test_a_film_has_one_vector_in_python_on_the_command_line_over_http_and_in_onnx(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("fastapi")
+    from benchmarks.one_embedding import vectors_of
 
-    grey = Store.open(store).pixels(range(3))[:, None].astype(np.float32)  # of the size of the crop already
-    onnx = onnxruntime.InferenceSession(str(tmp_path / "out" / "film.onnx")).run(None, {"pixels": grey})[0]
-    np.testing.assert_allclose(np.load(tmp_path / "films.npz")["vectors"], python, atol=1e-4)
-    np.testing.assert_allclose(onnx, python, atol=1e-4)
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8))
+    grey = small.resize((150, 130), Image.Resampling.BICUBIC)
+    grey.save(tmp_path / "film.png")
+    grey.save(tmp_path / "film.jpg", quality=90)
+    write(radiograph(), tmp_path / "film.dcm")
+    files = [tmp_path / name for name in ("film.png", "film.jpg", "film.dcm")]
+    found = vectors_of(write_run(tmp_path / "run", GlobalLocalConfig()), files, tmp_path)
+    python = found.pop("Python")
+    np.testing.assert_allclose(np.linalg.norm(python, axis=1), 1, atol=1e-5)
+    assert np.abs(python[0] - python[2]).max() > 0.01, "different films have different vectors"
+    assert set(found) == {"crossray embed", "HTTP", "ONNX"}
+    for way, vectors in found.items():
+        np.testing.assert_allclose(vectors, python, atol=1e-4, err_msg=way)
 
 
 def test_reports_that_are_read_by_sentences_are_left_out_and_said_so(tmp_path: Path) -> None:
