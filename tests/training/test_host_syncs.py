@@ -34,7 +34,8 @@ from tests.training.fakes import QUIET, fake_dataset
 
 Steps = Callable[..., dict[str, int]]
 
-# What a method itself reads, by file: counted reports, packed words. To be empty is the aim (issue 5).
+# What a method itself reads, by file: packed words, counted sentences, a stage. To be empty is the aim (issue 5).
+# `prior` reads its stage from a buffer; on a device without values that is the second one, whichever was entered.
 METHODS: list[tuple[dict[str, Any], list[str]]] = [
     ({"name": "clip"}, []),
     ({"name": "convirt"}, []),
