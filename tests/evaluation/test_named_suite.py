@@ -59,8 +59,10 @@ def test_a_dry_run_by_command_names_what_is_left(trained: Path, tmp_path: Path) 
     assert lines[0].startswith("fold 0 of fold0, weights ")
     assert "  fold0/pretrained-probe: to do" in lines
     assert lines[-1].startswith("2 pieces, 0 done, 2 to do: ")
-    with pytest.raises(ConfigError, match="no run to evaluate"):
-        CliRunner().invoke(app, ["evaluate", "--out", "x"], catch_exceptions=False, standalone_mode=False)
+    for more, problem in (([], "no run to evaluate"), (["--image-encoder", "timm:resnet18"], "belongs to a suite")):
+        with pytest.raises(ConfigError, match=problem):
+            command = ["evaluate", "--out", "x", *more]
+            CliRunner().invoke(app, command, catch_exceptions=False, standalone_mode=False)
 
 
 def test_a_suite_of_heads_and_joint_tasks_is_one_table(trained: Path, tmp_path: Path) -> None:

@@ -66,12 +66,15 @@ def evaluate(
     if suite is not None:
         _run_suite(suite, request, data, image_encoder, dry_run)
     else:
-        _run(request, dry_run)
+        _run(request, data, image_encoder, dry_run)
 
 
-def _run(request: EvaluationRequest, dry_run: bool) -> None:
+def _run(request: EvaluationRequest, data: Path | None, image_encoder: str | None, dry_run: bool) -> None:
     from crossray.errors import ConfigError
 
+    if data is not None or image_encoder is not None:
+        field = "--data" if data is not None else "--image-encoder"
+        raise ConfigError("belongs to a suite.", field=field, remedy="Give --suite too, or leave it out.")
     if not request.runs:
         raise ConfigError("there is no run to evaluate.", remedy="Give its folder, or --suite and --image-encoder.")
     if dry_run:
