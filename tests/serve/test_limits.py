@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 
 import httpx
 import numpy as np
 import pytest
+from benchmarks.viewer.server import Visitor, running_server
 from numpy.typing import NDArray
 
+from crossray.errors import ConfigError
+from crossray.methods.clip import ClipConfig
 from crossray.serve.app import Desk
 from crossray.serve.decoder import Decoder
 from crossray.serve.limits import Limits, UploadError
+from crossray.serve.run_server import ServeConfig, serve
 from crossray.serve.shelf import FilmShelf, UnknownFilmError
+from tests.inference.test_joint_model import write_run
 
 from .browser import served
 from .conftest import png
@@ -43,6 +50,23 @@ def test_uploads_wait_their_turn_without_keeping_others_waiting(desk: Desk, monk
         assert {upload.result().status_code for upload in uploads} == {201}
     assert len(most) == 50
     assert max(most) <= 2
+
+
+def test_an_address_that_is_taken_is_refused_before_anything_is_loaded() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = ServeConfig(run=Path("nowhere"), port=taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"Choose another --port"):
+            serve(config)
+
+
+def test_a_run_is_served_once_it_is_said_to_be_ready(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ClipConfig())
+    with running_server(run, tmp_path / "log") as server:
+        assert Visitor(server.port).ask("GET", "/api/about").json["runs"][0]["method"] == "clip"
+        said = server.log.read_text()
+    assert f"CrossRay on http://127.0.0.1:{server.port}/" in said
+    assert "Research only, not for diagnosis" in said
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_films_are_held_so_many_and_so_long() -> None:

@@ -23,5 +23,8 @@ def serve(
     from crossray.serve.run_server import ServeConfig
     from crossray.serve.run_server import serve as run_server
 
-    typer.echo(f"CrossRay on http://{host}:{port}/{'?token=...' if token else ''}  Research only, not for diagnosis.")
-    run_server(ServeConfig(run, also, index, store, host, port, token))
+    typer.echo("Research only, not for diagnosis. Loading ...")
+    run_server(
+        ServeConfig(run, also, index, store, host, port, token),
+        ready=lambda address: typer.echo(f"CrossRay on {address}  Stop it with Ctrl+C."),
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import ipaddress
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +45,15 @@ def check_host(host: str, token: str | None) -> None:
         )
 
 
-def serve(config: ServeConfig) -> None:
+def serve(config: ServeConfig, ready: Callable[[str], object] = print) -> None:
     """Load the runs and serve them until interrupted.
 
+    Args:
+        config: what is served and where.
+        ready: told the address, once films can be opened there.
+
     Raises:
-        ConfigError: the host needs a token, or the optional dependencies are not installed.
+        ConfigError: the host needs a token, the address cannot be had, or the optional dependencies are not installed.
         CheckpointError, DataError, StoreError: a run, the index or the store cannot be used.
     """
     check_host(config.host, config.token)
@@ -60,23 +67,38 @@ def serve(config: ServeConfig) -> None:
     from crossray.serve.app import Desk, build_app
     from crossray.serve.engine import LoadedRun, Neighbours
 
-    folders = [config.run, *([config.also] if config.also else [])]
-    runs = [LoadedRun(number, folder) for number, folder in enumerate(folders)]
-    neighbours = Neighbours(config.index, runs[0], config.store) if config.index else None
-    desk = Desk(runs, Limits(), neighbours, config.token)
-    try:
-        uvicorn.run(
-            build_app(desk),
-            host=config.host,
-            port=config.port,
-            log_level="warning",
-            access_log=False,  # handles and words of visitors are not logged
-            server_header=False,
-            limit_concurrency=128,
-            timeout_keep_alive=10,
+    with _listening(config.host, config.port) as listener:
+        folders = [config.run, *([config.also] if config.also else [])]
+        runs = [LoadedRun(number, folder) for number, folder in enumerate(folders)]
+        neighbours = Neighbours(config.index, runs[0], config.store) if config.index else None
+        desk = Desk(runs, Limits(), neighbours, config.token)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build_app(desk),
+                log_level="warning",
+                access_log=False,  # handles and words of visitors are not logged
+                server_header=False,
+                limit_concurrency=128,
+                timeout_keep_alive=10,
+            )
         )
-    finally:
-        desk.decoder.close()
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        ready(f"http://{host}:{config.port}/{'?token=...' if config.token else ''}")
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run(sockets=[listener])
+        finally:
+            desk.decoder.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Taken before anything is loaded: who comes early waits, and who cannot be served is told at once."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConfigError(
+            f"{host}:{port} cannot be served on ({error.strerror}).", field="--port", remedy="Choose another --port."
+        ) from error
 
 
 def _is_loopback(host: str) -> bool:
