@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,17 @@ from tests.documents import ROOT, Block, Command, blocks, commands, documents
 
 # Programs other than crossray that a reader is told to type.
 KNOWN_PROGRAMS = {"crossray", "make", "git", "cd", "pip", "python", "python3", ".ci/run", "tensorboard"}
+LAUNCHERS = {"torchrun", "srun"}
 
-CROSSRAY_COMMANDS = [command for command in commands() if command.words[0] == "crossray"]
+
+def launched(command: Command) -> Command:
+    """The crossray command that a launcher starts, or the command itself."""
+    if command.words[0] not in LAUNCHERS:
+        return command
+    return replace(command, words=command.words[command.words.index("crossray") :])
+
+
+CROSSRAY_COMMANDS = [command for command in map(launched, commands()) if command.words[0] == "crossray"]
 MAKE_COMMANDS = [command for command in commands() if command.words[0] == "make"]
 
 
@@ -30,7 +40,7 @@ def test_the_readme_gives_its_two_commands() -> None:
 
 @pytest.mark.parametrize("command", commands(), ids=str)
 def test_documented_programs_are_known(command: Command) -> None:
-    assert command.words[0] in KNOWN_PROGRAMS
+    assert command.words[0] in KNOWN_PROGRAMS | LAUNCHERS
 
 
 @pytest.mark.parametrize("command", CROSSRAY_COMMANDS, ids=str)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from crossray.data.prepare import PrepareSummary
 
 
 def prepare(
@@ -23,10 +26,14 @@ def prepare(
         str, typer.Option(help="on, off, or auto: on for 'folder', off for published sets (docs/deidentification.md).")
     ] = "auto",
     key_file: Annotated[Path | None, typer.Option(help="The key that ids are hashed with; made if missing.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="1/4: make only this share; called without it at last, the store is put together."),
+    ] = None,
 ) -> None:
     """Prepare films and reports into a store; killed and called again, it goes on where it was."""
     from crossray.data.deidentify import deidentified
-    from crossray.data.prepare import PrepareConfig, prepare_store
+    from crossray.data.prepare import PrepareConfig, Share, prepare_share, prepare_store
     from crossray.data.progress import film_progress
     from crossray.data.sources.build import build_source
     from crossray.settings import apply_overrides, build_settings
@@ -38,8 +45,17 @@ def prepare(
     if key is not None:
         told = "was made just now: keep it, and keep it apart from the store" if key.made else "is used"
         typer.echo(f"Ids become keyed hashes; the key in {key.place} {told}.")
+    if shard is not None:
+        with film_progress() as show:
+            made = prepare_share(built, out, config, Share.of(shard), workers, show)
+        typer.echo(f"Share {shard}: {made} shards are made. Call it without --shard when all shares are.")
+        return
     with film_progress() as show:
         summary = prepare_store(built, out, config, workers, show)
+    _tell(summary, out)
+
+
+def _tell(summary: PrepareSummary, out: Path) -> None:
     if summary.up_to_date:
         typer.echo(f"{out} is up to date: same source, same settings.")
     if summary.changes:

@@ -27,7 +27,7 @@ from crossray.data.store_manifest import (
     read_manifest,
 )
 from crossray.data.study import Study, View
-from crossray.errors import DataError, StoreError
+from crossray.errors import ConfigError, DataError, StoreError
 from crossray.files import FileEntry, damages_of, explained_disk_errors, write_json, write_sealed_json, write_whole
 from crossray.settings import Settings
 
@@ -53,6 +53,26 @@ class PrepareConfig(Settings):
     size: int = Field(default=256, ge=16, le=4096)
     views: tuple[View, ...] = Field(default=("frontal",), min_length=1)
     labels: Literal["source", "rules"] = "source"
+
+
+@dataclass(frozen=True)
+class Share:
+    """The ``index``-th (from 0) of ``count`` shares of work."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def of(cls, text: str) -> Share:
+        """From words like ``1/4``, counted from 1.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ConfigError(f"'{text}' is no share.", field="--shard", remedy="Shares are 1/4, 2/4, 3/4 and 4/4.")
+        return cls(int(number) - 1, int(count))
 
 
 @dataclass(frozen=True)
@@ -90,13 +110,7 @@ def prepare_store(
     with explained_disk_errors(StoreError, destination):
         recover(destination)
     check_replaceable(destination)
-    inputs = StoreInputs(
-        source=source.name,
-        fingerprint=source.fingerprint(),
-        config=config.model_dump(mode="json"),
-        code=preparation_code(source.name),
-        pseudonym_key=pseudonym_key_of(source),
-    )
+    inputs = _inputs(source, config)
     earlier = _earlier_manifest(destination)
     if earlier is not None and earlier.inputs == inputs:
         return PrepareSummary(destination, True, (), earlier, read_funnel(destination))
@@ -110,6 +124,42 @@ def prepare_store(
         manifest, funnel = _finish(folder, inputs, config, jobs, outcomes, selection)
         publish(folder, destination, {*manifest.files, MANIFEST_NAME})
     return PrepareSummary(destination, False, changes, manifest, funnel)
+
+
+def prepare_share(
+    source: Source,
+    destination: Path,
+    config: PrepareConfig,
+    share: Share,
+    workers: int | None = None,
+    show: Show | None = None,
+) -> int:
+    """Make one share of a store's shards, beside other processes or hosts that make theirs; the number of shards.
+
+    There is no store before :func:`prepare_store` is called: it finds the shards, makes those that are missing, and
+    ends in the same bytes as if it had made all of them.
+
+    Raises:
+        DataError, StoreError: as :func:`prepare_store`; a store is being prepared there from other inputs.
+    """
+    destination = destination.resolve()
+    check_replaceable(destination)
+    selection = select_studies(source, config.views)
+    if not selection.studies:
+        raise _nothing_left(source, selection)
+    with work_folder(destination, _inputs(source, config).model_dump_json(), shared=True) as folder:
+        jobs = _plan(selection.studies, folder, config, _label_names(source, config))
+        return len(_run(jobs[share.index :: share.count], workers or available_cores(), show))
+
+
+def _inputs(source: Source, config: PrepareConfig) -> StoreInputs:
+    return StoreInputs(
+        source=source.name,
+        fingerprint=source.fingerprint(),
+        config=config.model_dump(mode="json"),
+        code=preparation_code(source.name),
+        pseudonym_key=pseudonym_key_of(source),
+    )
 
 
 def read_funnel(store: Path) -> Funnel:

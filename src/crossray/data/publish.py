@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from crossray.data.store_manifest import MANIFEST_NAME
 from crossray.errors import StoreError
@@ -14,6 +16,8 @@ from crossray.files import explained_disk_errors, sync_folder
 
 INPUTS_NAME = "inputs.json"
 _LOCK_NAME = ".lock"
+#: For another process that has only to make the folder fit.
+_SHARED_PATIENCE_SECONDS = 5.0
 
 
 def partial_folder(destination: Path) -> Path:
@@ -64,8 +68,12 @@ def _is_store(folder: Path) -> bool:
 
 
 @contextmanager
-def work_folder(destination: Path, inputs: str) -> Iterator[Path]:
+def work_folder(destination: Path, inputs: str, *, shared: bool = False) -> Iterator[Path]:
     """The folder to build in, locked; parts of an earlier run stay if they came from the same inputs.
+
+    Args:
+        inputs: what the store is made from.
+        shared: let other processes that make parts of the same store work in it too.
 
     Raises:
         StoreError: another process is preparing the same store, or the place cannot be written to.
@@ -73,22 +81,46 @@ def work_folder(destination: Path, inputs: str) -> Iterator[Path]:
     folder = partial_folder(destination)
     with explained_disk_errors(StoreError, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK_NAME).open("w")
+        lock = (folder / _LOCK_NAME).open("a+")  # shared locks of network file systems want a file open for reading
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(
-                "is being prepared by another process.", file=destination, remedy="Wait for it, or stop it first."
-            ) from error
-        with explained_disk_errors(StoreError, folder):
-            _keep_if_made_from(folder, inputs)
+        until = time.monotonic() + (_SHARED_PATIENCE_SECONDS if shared else 0.0)
+        while not _lock_for(lock, folder, inputs, shared):
+            if time.monotonic() >= until:
+                raise StoreError(
+                    "is being prepared by another process.", file=destination, remedy="Wait for it, or stop it first."
+                )
+            time.sleep(0.05)
         yield folder
+
+
+def _lock_for(lock: IO[str], folder: Path, inputs: str, shared: bool) -> bool:
+    """Take the lock, alone or with others of the same inputs; whoever is alone makes the folder fit the inputs."""
+    if shared and _flock(lock, fcntl.LOCK_SH) and _is_made_from(folder, inputs):
+        return True
+    if not _flock(lock, fcntl.LOCK_EX):
+        _flock(lock, fcntl.LOCK_UN)
+        return False
+    with explained_disk_errors(StoreError, folder):
+        _keep_if_made_from(folder, inputs)
+    return not shared or _flock(lock, fcntl.LOCK_SH)
+
+
+def _flock(lock: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_made_from(folder: Path, inputs: str) -> bool:
+    note = folder / INPUTS_NAME
+    return note.is_file() and note.read_text(encoding="utf-8") == inputs
 
 
 def _keep_if_made_from(folder: Path, inputs: str) -> None:
     note = folder / INPUTS_NAME
-    if note.is_file() and note.read_text(encoding="utf-8") == inputs:
+    if _is_made_from(folder, inputs):
         return
     for entry in folder.iterdir():
         if entry.name != _LOCK_NAME:
