@@ -61,7 +61,7 @@ def cells(bench: Bench) -> Iterator[Cell]:
             ("a finished part of a stopped preparation", damaged_partial_shard),
         ):
             yield fault, name, lambda seed, f=function, h=harm, n=name, t=fault: f(bench, t, h, n, seed)
-    yield "cut short", "films of the source", lambda seed: damaged_film(bench, "cut short", truncate, "films", seed)
+    yield "cut short", "films of the source", lambda seed: damaged_film(bench, "cut short", "films", seed)
 
 
 def _interruption(bench: Bench, fault: str, place: Place, strike: tries.Strike) -> Callable[[int], Try | None]:

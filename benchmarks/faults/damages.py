@@ -175,13 +175,17 @@ def damaged_partial_shard(bench: Bench, fault: str, harm: Harm, what: str, seed:
     return _judged(bench, fault, Damaged(what, "", PREPARE), folder, seed, hit, met, problem)
 
 
-def damaged_film(bench: Bench, fault: str, harm: Harm, what: str, seed: int) -> Try:
-    """Films of the source are cut short: the store lacks their studies, and lists each with the reason."""
+def damaged_film(bench: Bench, fault: str, what: str, seed: int) -> Try:
+    """Films of the source lose pixels: the store lacks their studies, and lists each with the reason.
+
+    A film that is cut behind its last pixel (in a checksum, or the end mark) loses nothing and is read.
+    """
     rng = random.Random(f"{fault}/{what}/{seed}")
     folder = bench.fresh(PREPARE)
     films = rng.sample(sorted((folder / "films").glob("*.png")), 3)
     for film in films:
-        harm(film, rng)
+        content = film.read_bytes()
+        film.write_bytes(content[: rng.randrange(len(content) * 9 // 10)])
     met = crossray(PREPARE.words, folder)
     lost = {f"s{film.stem.removeprefix('film')}" for film in films}
     named: set[str] = set()

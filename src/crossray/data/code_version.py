@@ -37,6 +37,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "tokens.py",
         "twins",
         "verify.py",
+        "worker_deaths.py",
         "protocols",
     }
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -22,6 +21,7 @@ from crossray.data.sentence_order import SentenceOrder, drawn_order, reorder_sen
 from crossray.data.study import Report, Span, View
 from crossray.data.text import SelectedText, TextConfig, normalise_text, select_text
 from crossray.data.tokens import PairTokenizer, TokenTable
+from crossray.data.worker_deaths import killed_worker
 from crossray.errors import DataError
 
 Caption = Literal["report", "sentence"]
@@ -224,9 +224,13 @@ def text_groups(texts: Sequence[str]) -> NDArray[np.int64]:
 
 def pair_loader(
     dataset: PairDataset, sampler: GlobalBatchSampler, *, workers: int = 0, pin_memory: bool = False
-) -> DataLoader[RawBatch]:
-    """A loader of raw batches; nothing in it is random, so workers need no seeds."""
-    return DataLoader(
+) -> Iterator[RawBatch]:
+    """Raw batches; nothing in their loading is random, so workers need no seeds.
+
+    Raises:
+        DataError: a worker process was killed while a batch was fetched from it.
+    """
+    loader: DataLoader[RawBatch] = DataLoader(
         dataset,
         batch_size=None,
         sampler=sampler,
@@ -235,21 +239,10 @@ def pair_loader(
         worker_init_fn=_leave_signals_to_the_main_process if workers else None,
         prefetch_factor=4 if workers else None,
     )
-
-
-@contextmanager
-def explained_worker_deaths() -> Iterator[None]:
-    """Turn the death of a loader's worker process, which torch may report at any moment, into one of our errors."""
     try:
-        yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DataError(
-            "a worker process that reads the data was killed, perhaps for want of memory.",
-            field="runtime.workers",
-            remedy="The same command goes on from what was saved last; fewer workers need less memory.",
-        ) from error
+        yield from loader
+    except (ConnectionError, EOFError) as error:  # torch asks only once whether the worker still lives
+        raise killed_worker() from error
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

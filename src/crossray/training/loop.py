@@ -14,8 +14,9 @@ import torch
 from lightning_fabric import Fabric
 
 from crossray.data.batch import PairBatch
-from crossray.data.pairs import explained_worker_deaths, pair_loader, to_pair_batch
+from crossray.data.pairs import pair_loader, to_pair_batch
 from crossray.data.sampling import GlobalBatchSampler
+from crossray.data.worker_deaths import explained_worker_deaths
 from crossray.inference.run_files import CHECKPOINTS
 from crossray.methods.base import Method
 from crossray.training.clipping import clip_gradients, require_finite_norm
