@@ -60,8 +60,8 @@ def test_a_dry_run_by_command_names_what_is_left(trained: Path, tmp_path: Path) 
     assert "  fold0/pretrained-probe: to do" in lines
     assert lines[-1].startswith("2 pieces, 0 done, 2 to do: ")
     for more, problem in (([], "no run to evaluate"), (["--image-encoder", "timm:resnet18"], "belongs to a suite")):
+        command = ["evaluate", "--out", "x", *more]
         with pytest.raises(ConfigError, match=problem):
-            command = ["evaluate", "--out", "x", *more]
             CliRunner().invoke(app, command, catch_exceptions=False, standalone_mode=False)
 
 

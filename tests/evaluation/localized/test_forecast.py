@@ -69,7 +69,7 @@ def test_a_forecast_is_measured_where_nothing_is_finished_and_a_mean_where_somet
     (before,) = forecast_localized(request)
     assert before.expected is not None
     assert 0 < before.expected.low <= before.expected.high
-    assert "by one on 4 films that was timed just now" in before.expected.basis
+    assert "timed just now on 4 films" in before.expected.basis
     stopped_before(request, "run, learning rate 0.0001, seed 2")
     (half,) = forecast_localized(request)
     assert half.expected is not None

@@ -1,4 +1,4 @@
-"""How long a protocol's trainings will take, from one epoch on a few of its films that is really run and timed."""
+"""How long a protocol's trainings will take, from epochs on a few of its films that are really run and timed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from crossray.evaluation.cells import Cells
 from crossray.evaluation.forecast import Expected, Piece
@@ -21,8 +22,8 @@ _FILMS = 4
 """Films that are timed where heads are trained one by one; linear heads that are trained together need a whole batch,
 for most of their step is the same for few films and for many. Fewer, if a training side has fewer."""
 
-_WARM = 2.0
-"""Seconds beyond which what is done once is a small part."""
+_LONG, _EPOCHS = 2.0, 5
+"""Seconds from which on an epoch is timed once, and how many are timed otherwise."""
 
 _ROOM = 1000.0
 
@@ -68,7 +69,7 @@ class Calibration:
         return Expected(
             fixed + epochs[0] * trained * epoch,
             fixed + epochs[1] * trained * epoch,
-            f"{epochs[0]} to {epochs[1]} epochs, by one on {self._films(run)} films that was timed just now",
+            f"{epochs[0]} to {epochs[1]} epochs, timed just now on {self._films(run)} films",
         )
 
     def _pace(self, run: TaskRun[Any, Any], together: bool) -> Pace:
@@ -109,21 +110,25 @@ class Calibration:
 def _measured(run: TaskRun[Any, Any], films: int, together: bool, keeps_maps: bool) -> Pace:
     with TemporaryDirectory() as nowhere:
         small = _small(run, films, Cells(Path(nowhere)), keeps_maps)
+        with torch.no_grad():
+            run.trunk(run.pixels(run.films.train[:films]))  # what is done once: memory, threads, reading the store
         mapping = _seconds(lambda: small.parts) / len(np.unique(_films_of(small))) if keeps_maps else 0.0
         runs = [Run(run.protocol.learning_rates[0], seed) for seed in range(run.protocol.seeds if together else 1)]
-        short = _epoch(small, runs)
-        if short < _WARM:  # the first also does what is done once: memory, threads
-            short = _epoch(small, runs)
-        # The same epoch with every validation film twice: what it takes longer is looking at films.
+        first = _seconds_of(small, runs, 1)
+        # Where an epoch is short, most of the first is what a training does once: the later ones are timed then.
+        epochs = 1 if first > _LONG else _EPOCHS
+        whole = _seconds_of(small, runs, epochs) if epochs > 1 else first
+        epoch = max(0.0, whole - first) / (epochs - 1) if epochs > 1 else first
+        # The same with every validation film twice: what it takes longer is looking at films.
         looked = replace(small, films=replace(small.films, validation=np.tile(small.films.validation, 2)))
-        looks = max(0.0, _epoch(looked, runs) - short)
-    return Pace(mapping, max(0.0, short - looks) / films, looks / len(small.films.validation))
+        looks = max(0.0, _seconds_of(looked, runs, epochs) - whole) / epochs
+    return Pace(mapping, max(0.0, epoch - looks) / films, looks / len(small.films.validation))
 
 
 def _small(run: TaskRun[Any, Any], films: int, cells: Cells, keeps_maps: bool) -> TaskRun[Any, Any]:
-    """The protocol for one epoch of one batch on its first films, with maps if the whole has them."""
+    """The protocol with one batch an epoch, of its first films, with maps if the whole has them."""
     protocol = run.protocol
-    schedule = protocol.schedule.model_copy(update={"max_epochs": 1, "batch_size": films, "warmup_batches": 0})
+    schedule = protocol.schedule.model_copy(update={"batch_size": films, "warmup_batches": 0})
     whole = run.films
     return replace(
         run,
@@ -139,7 +144,9 @@ def _films_of(run: TaskRun[Any, Any]) -> Any:
     return np.concatenate([run.films.train, run.films.validation, run.films.test])
 
 
-def _epoch(run: TaskRun[Any, Any], runs: list[Run]) -> float:
+def _seconds_of(run: TaskRun[Any, Any], runs: list[Run], epochs: int) -> float:
+    schedule = run.protocol.schedule.model_copy(update={"max_epochs": epochs, "patience": epochs})
+    run = replace(run, protocol=run.protocol.model_copy(update={"schedule": schedule}))
     _ = run.parts  # maps are not part of an epoch
     return _seconds(lambda: run.trainer(runs)(runs[0]))
 
