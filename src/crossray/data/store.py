@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,8 +73,13 @@ class Store:
         self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
 
     @classmethod
-    def open(cls, path: Path | str) -> Store:
+    def open(cls, path: Path | str, *, every_value: bool = False) -> Store:
         """Open a store; tables stay on the disk and are mapped into memory.
+
+        Args:
+            path: its folder.
+            every_value: whether each offset and each text is checked, which reads all but the pixels. Without it a
+                table that was made to mislead can end the process: Arrow believes what it maps.
 
         Raises:
             StoreError: the store is missing, half-written, of another version, or a table was cut or altered.
@@ -82,13 +88,15 @@ class Store:
         manifest = read_manifest(folder)
         studies: list[pa.RecordBatch] = []
         films: list[FilmShard] = []
-        for shard in range(manifest.shards):
-            _, batches = _read_table(folder, study_table_name(shard), study_schema(manifest.format_version), manifest)
-            studies.extend(with_every_column(batch) for batch in batches)
-            name = film_table_name(shard)
-            mapped, batches = _read_table(folder, name, FILM_SCHEMA, manifest)
-            films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
-        return cls(folder, manifest, studies, films)
+        with _altered(folder):
+            for shard in range(manifest.shards):
+                name, schema = study_table_name(shard), study_schema(manifest.format_version)
+                _, batches = _read_table(folder, name, schema, manifest, every_value)
+                studies.extend(with_every_column(batch) for batch in batches)
+                name = film_table_name(shard)
+                mapped, batches = _read_table(folder, name, FILM_SCHEMA, manifest, every_value)
+                films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
+            return cls(folder, manifest, studies, films)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Mapped files do not travel between processes: the other one opens the store for itself.
@@ -201,7 +209,8 @@ class Store:
         raise DataError(f"film row {row} has no mask '{name}'.", file=self.path, remedy=f"Its masks: {known}.")
 
     def _study_cells(self, index: int, names: Sequence[str]) -> dict[str, Any]:
-        return {name: self._studies.column(name)[index].as_py() for name in names}
+        with _altered(self.path):
+            return {name: self._studies.column(name)[index].as_py() for name in names}
 
 
 def study_table_name(shard: int) -> str:
@@ -214,7 +223,7 @@ def film_table_name(shard: int) -> str:
     return f"films-{shard:05d}.arrow"
 
 
-def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest) -> _Table:
+def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest, every_value: bool) -> _Table:
     path = folder / name
     entry = manifest.files.get(name)
     size = path.stat().st_size if path.is_file() else None
@@ -222,16 +231,25 @@ def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManif
         found = "is missing" if size is None else f"has {size} bytes"
         expected = "" if entry is None else f", {entry.bytes} were written"
         raise StoreError(f"{found}{expected}: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
-    try:
+    with _altered(path):
         with pa.memory_map(str(path)) as source:
             mapped = source.read_buffer()
         with pa.ipc.open_stream(pa.BufferReader(mapped)) as reader:
             batches: list[pa.RecordBatch] = list(reader)
-    except pa.ArrowInvalid as error:
-        raise StoreError(f"was altered: {error}", file=path, remedy=PREPARE_AGAIN) from error
+        for batch in batches:
+            batch.validate(full=every_value)
     if not reader.schema.equals(schema):
         raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
     return mapped, batches
+
+
+@contextmanager
+def _altered(place: Path) -> Iterator[None]:
+    """Whatever Arrow and numpy raise on tables that are not those that were written, as one error."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError) as error:
+        raise StoreError(f"was altered: {error}", file=place, remedy=PREPARE_AGAIN) from error
 
 
 def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ def check_content(path: Path, manifest: StoreManifest) -> None:
         StoreError: it does not.
     """
     _check_strangers(path, manifest)
-    store = Store.open(path)
+    store = Store.open(path, every_value=True)
     if (len(store), store.film_count) != (manifest.studies, manifest.films):
         raise StoreError(
             f"holds {len(store)} studies and {store.film_count} films, its manifest says {manifest.studies} and "

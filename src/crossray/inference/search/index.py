@@ -101,7 +101,7 @@ class SearchIndex:
     def nearest(self, queries: FloatArray, k: int, side: Side = "films") -> tuple[FloatArray, NDArray[np.int64]]:
         """Cosines ``[Q, k]`` and rows of the side's table ``[Q, k]``; row -1 where an approximate index finds fewer."""
         count = self.manifest.films if side == "films" else self.manifest.reports
-        if not count:
+        if count < 1:
             raise ConfigError(f"the index holds no {side}.", file=self.folder)
         if k < 1:
             raise ConfigError(f"{k} hits were asked for.", field="k", remedy="Ask for at least one.")
@@ -124,34 +124,70 @@ class SearchIndex:
 
     @cached_property
     def _films(self) -> Any:
-        return read_vectors(self.folder / file_of(self.manifest, "films", ".faiss"))
+        return self._read_vectors("films")
 
     @cached_property
     def _reports(self) -> Any:
-        return read_vectors(self.folder / file_of(self.manifest, "reports", ".faiss"))
+        return self._read_vectors("reports")
+
+    def _read_vectors(self, side: Side) -> Any:
+        path = self.folder / file_of(self.manifest, side, ".faiss")
+        vectors, rows = read_vectors(path), len(self._table(side))
+        if (vectors.ntotal, vectors.d) != (rows, self.manifest.dimension):
+            held = f"{vectors.ntotal} vectors of width {vectors.d}"
+            raise DataError(
+                f"holds {held}, not {rows} of width {self.manifest.dimension}.", file=path, remedy=BUILD_AGAIN
+            )
+        return vectors
 
     def _table(self, side: Side) -> pa.Table:
         return self._film_table if side == "films" else self._report_table
 
     @cached_property
     def _film_table(self) -> pa.Table:
-        return pq.read_table(self.folder / file_of(self.manifest, "films", ".parquet"))
+        return read_rows(self.folder / file_of(self.manifest, "films", ".parquet"))
 
     @cached_property
     def _report_table(self) -> pa.Table:
-        return pq.read_table(self.folder / file_of(self.manifest, "reports", ".parquet"))
+        return read_rows(self.folder / file_of(self.manifest, "reports", ".parquet"))
 
 
 def file_of(manifest: IndexManifest, side: Side, ending: str) -> str:
-    """Name of a side's file: names hold the content's hash, so that a new one never overwrites one in use."""
-    return next(name for name in manifest.files if name.startswith(f"{side}-") and name.endswith(ending))
+    """Name of a side's file: names hold the content's hash, so that a new one never overwrites one in use.
+
+    Raises:
+        DataError: the manifest names none.
+    """
+    for name in manifest.files:
+        if name.startswith(f"{side}-") and name.endswith(ending):
+            return name
+    raise DataError(f"the index names no {ending} file of its {side}.", remedy=BUILD_AGAIN)
 
 
 def read_vectors(path: Path) -> Any:
-    """A faiss index; its bytes have been checked."""
+    """A faiss index; its bytes have been compared with the manifest.
+
+    Raises:
+        DataError: they are no index.
+    """
     import faiss  # takes its time to import, and few commands search
 
-    return faiss.read_index(str(path))
+    try:
+        return faiss.read_index(str(path))
+    except RuntimeError as error:
+        raise DataError("holds no vectors that can be read.", file=path, remedy=BUILD_AGAIN) from error
+
+
+def read_rows(path: Path) -> pa.Table:
+    """Whose the vectors are; the bytes have been compared with the manifest.
+
+    Raises:
+        DataError: they are no table.
+    """
+    try:
+        return pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"is no table ({error}).", file=path, remedy=BUILD_AGAIN) from error
 
 
 def _hit(score: float, table: pa.Table, row: int) -> Hit:
