@@ -275,6 +275,13 @@ def test_parts_of_another_source_or_a_damaged_part_are_not_used(tmp_path: Path) 
     assert hashes(tmp_path / "s") == hashes(tmp_path / "straight")
 
 
+def test_a_damaged_note_of_the_inputs_is_not_believed(tmp_path: Path) -> None:
+    with failing_after(4, errno.ENOSPC), pytest.raises(StoreError):
+        prepare(MemorySource(studies(200)), tmp_path / "s")
+    (partial_folder(tmp_path / "s") / "inputs.json").write_bytes(b'{"source": "\xe2"}')
+    assert len(Store.open(prepare(MemorySource(studies(200)), tmp_path / "s").path)) == 200
+
+
 def test_two_at_once_on_one_store_are_refused(tmp_path: Path) -> None:
     from crossray.data.publish import work_folder
 

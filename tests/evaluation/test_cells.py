@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from crossray.evaluation.cells import Arrays, Cells, flatten, unflatten
+from tests.damage import flip_bit
 
 
 class Counted:
@@ -38,6 +39,18 @@ def test_a_cell_is_made_again_when_its_key_changes_or_its_file_is_damaged(tmp_pa
         file.write_bytes(file.read_bytes()[:100])
     cells.get("probe", {"seed": 1}, make)
     assert make.calls == 3
+
+
+def test_whichever_bit_of_a_cell_flips_it_is_read_whole_or_made_again(tmp_path: Path) -> None:
+    whole = Cells(tmp_path).get("probe", {}, Counted())
+    (file,) = tmp_path.glob("probe-*.npz")
+    content = file.read_bytes()
+    for seed in range(150):
+        file.write_bytes(content)
+        flip_bit(file, seed)
+        found = Cells(tmp_path).get("probe", {}, Counted())
+        assert found.keys() == whole.keys(), seed
+        assert all((found[name] == whole[name]).all() for name in whole), seed
 
 
 def test_several_sets_of_arrays_go_into_one_cell_and_back(tmp_path: Path) -> None:

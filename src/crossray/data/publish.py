@@ -115,7 +115,7 @@ def _flock(lock: IO[str], kind: int) -> bool:
 
 def _is_made_from(folder: Path, inputs: str) -> bool:
     note = folder / INPUTS_NAME
-    return note.is_file() and note.read_text(encoding="utf-8") == inputs
+    return note.is_file() and note.read_bytes() == inputs.encode("utf-8")
 
 
 def _keep_if_made_from(folder: Path, inputs: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from crossray.errors import CrossRayError
 from crossray.files import explained_disk_errors, sha256_of_json, write_whole
 
 Arrays = dict[str, NDArray[Any]]
+
+#: What numpy and zipfile raise for an archive in which bits have flipped (a RuntimeError where it seems encrypted).
+DAMAGED_ARCHIVE = (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 _KEY, _SECONDS = "cell_key", "cell_seconds"
 
@@ -81,7 +85,7 @@ def _read(path: Path, key: str) -> FinishedCell | None:
                 return None
             seconds = float(file[_SECONDS]) if _SECONDS in file else None
             return FinishedCell({name: file[name] for name in file.files if name not in (_KEY, _SECONDS)}, seconds)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+    except DAMAGED_ARCHIVE:
         # Damaged by something else than us: as good as absent, the cell is made again.
         return None
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossray.errors import DataError
+from crossray.evaluation.cells import DAMAGED_ARCHIVE
 from crossray.evaluation.results import Results
 from crossray.files import sha256_of, write_whole
 
@@ -57,7 +57,7 @@ def read_draws(folder: Path) -> dict[int, NDArray[np.float32]]:
         with np.load(path, allow_pickle=False) as file:
             version, results = int(file["format_version"]), str(file["results"])
             rows, draws = file["rows"], file["draws"]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise DataError(f"cannot be read ({error}).", file=path, remedy=_REMEDY) from error
     if version != DRAWS_FORMAT_VERSION:
         problem = f"has format version {version}; this CrossRay reads {DRAWS_FORMAT_VERSION}."
