@@ -101,10 +101,15 @@ def _measured(fold: FoldEvaluation) -> Pace:
     text = _seconds(lambda: model.joint.embed_texts(texts)) / len(texts) if reads else 0.0
     step = 0.0
     if "finetune" in fold.config.tasks:
-        config = fold.config.finetune.model_copy(update={"epochs": 1, "batch_size": max(2, len(few[0]))})
         small = replace(cohort, train=few[0], validation=few[1], test=few[2])
-        tuned = _seconds(lambda: finetune_task(model, fold.store, fold.run.model.image, small, config))
-        step = max(0.0, tuned - look * (len(few[1]) + len(few[2]))) / len(few[0])
+
+        def tuned(epochs: int) -> float:
+            changes = {"epochs": epochs, "batch_size": max(2, len(few[0]))}
+            config = fold.config.finetune.model_copy(update=changes)
+            return _seconds(lambda: finetune_task(model, fold.store, fold.run.model.image, small, config))
+
+        once = tuned(1)  # with what is done once; the others are epochs alone
+        step = max(0.0, (tuned(3) - once) / 2 - look * len(few[1])) / len(few[0])
     return Pace(look, text, step)
 
 

@@ -59,6 +59,8 @@ class Forecast:
     def lines(self) -> list[str]:
         """Title, pieces, and how long the rest will take."""
         lines = [self.title, *(piece.line for piece in self.pieces)]
+        if not self.pieces:
+            return lines
         if not self.to_do:
             return [*lines, "  nothing is left to do"]
         return [*lines, f"  {self.to_do} to do: {_range(self.expected)}"]

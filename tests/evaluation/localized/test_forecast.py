@@ -122,5 +122,6 @@ def test_lines_add_up_what_is_known_and_say_what_is_not() -> None:
     assert (
         lines[-1] == "4 pieces, 2 done, 2 to do: 60 s to 2 h 0 min; the rest not counted; of 1 groups no time is known"
     )
+    assert Forecast("not run, there is no store", ()).lines == ["not run, there is no store"]
     shown = [duration(seconds) for seconds in (0.2, 99, 100, 5940, 7260, 200000)]
     assert shown == ["below 1 s", "99 s", "2 min", "99 min", "2 h 1 min", "2.3 days"]
