@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from benchmarks.fuzz import Attack, campaign, execute, mutated, mutated_json
@@ -20,6 +21,7 @@ from crossray.data.findings import label_report
 from crossray.data.reports import decode_report, parse_report
 from crossray.data.text import TextConfig, select_text
 from crossray.errors import CrossRayError, DataError
+from crossray.inference.search.index import read_vectors
 from crossray.settings import apply_overrides
 
 few = settings(max_examples=25, derandomize=True, database=None, deadline=None)
@@ -46,6 +48,19 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Attack]:
 def test_a_damaged_input_gives_a_result_or_an_error_of_ours(name: str, attacks: dict[str, Attack], seed: int) -> None:
     finding = execute(name, attacks[name], seed)
     assert finding is None, finding.problem
+
+
+def test_a_film_name_that_no_file_can_have_is_a_missing_file(attacks: dict[str, Attack]) -> None:
+    assert execute("manifest", attacks["manifest"], 100681) is None
+
+
+def test_vectors_that_ask_for_more_memory_than_there_is_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("faiss.read_index", full)
+    with pytest.raises(DataError, match="no vectors that can be read"):
+        read_vectors(Path("films.faiss"))
 
 
 @given(text=WORDS)

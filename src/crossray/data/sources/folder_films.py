@@ -99,7 +99,7 @@ class FilmReader:
         if not written:
             raise FilmRowError("the column 'film' is empty.")
         path = self._films / written
-        if not path.is_file():
+        if not _is_file(path):
             raise MissingFileError(f"the file {path} is not there.")
         first = self._rows_of.setdefault(path, row.number)
         if first != row.number:
@@ -111,6 +111,13 @@ class FilmReader:
         boxes = self._boxes.boxes_of(written) if self._boxes is not None else ()
         masks = {name.removeprefix(MASK_PREFIX): FileMask(self._home / row[name]) for name in self._masks if row[name]}
         return Film(written, view, CheckedPixels(path, view), height, width, boxes, masks)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _view(written: str) -> View:

@@ -174,7 +174,7 @@ def read_vectors(path: Path) -> Any:
 
     try:
         return faiss.read_index(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise DataError("holds no vectors that can be read.", file=path, remedy=BUILD_AGAIN) from error
 
 
