@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -94,14 +94,14 @@ class _AttendedCosine(torch.autograd.Function):
     ) -> Tensor:
         films = _Films(regions, len(words))
         elements = len(words) * films.elements_per_word
-        kept = _Kept.empty(words, films, tensors=kept_elements // max(elements, 1))
-        cosines = words.new_empty(len(words), len(regions))
+        tensors = kept_elements // max(elements, 1)
+        cosines, kept = words.new_empty(len(words), len(regions)), []
         for chunk in _chunks(lengths, films.elements_per_word, chunk_elements):
             part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, _Kept())
-            attention = _Attention(films, part, gamma1, for_backward=kept.half_norm_grad is not None)
+            attention = _Attention(films, part, gamma1, for_backward=tensors >= 2)
             cosines[chunk.words] = attention.cosine
-            kept.keep(chunk.words, attention)
-        ctx.save_for_backward(regions, words, report, *kept.tensors())
+            kept += attention.kept(tensors)
+        ctx.save_for_backward(regions, words, report, *kept)
         ctx.lengths, ctx.gamma1, ctx.chunk_elements = lengths, gamma1, chunk_elements
         return cosines
 
@@ -109,12 +109,12 @@ class _AttendedCosine(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         regions, words, report, *tensors = ctx.saved_tensors
-        kept = _Kept(*tensors)
         films = _Films(regions, len(words))
         grad_regions = torch.zeros_like(films.flat)
         grad_words = torch.empty_like(words)
-        for chunk in _chunks(ctx.lengths, films.elements_per_word, ctx.chunk_elements):
-            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, kept.of(chunk.words))
+        for number, chunk in enumerate(_chunks(ctx.lengths, films.elements_per_word, ctx.chunk_elements)):
+            kept = _Kept(*tensors[number * _Kept.COUNT : (number + 1) * _Kept.COUNT])
+            part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, kept)
             attention = _Attention(films, part, ctx.gamma1, for_backward=True)
             grad_scores, grad_word_norm = attention.backward(grad[chunk.words])
             grad_regions.addmm_(grad_scores.T, part.words)
@@ -163,31 +163,14 @@ class _Films:
 
 @dataclass(frozen=True)
 class _Kept:
-    """What the backward pass need not make again, of all words or of a chunk's, each ``[p, N, R]``; None: not kept."""
+    """What the backward pass need not make again of a chunk, each ``[p, N, R]``; None: not kept."""
+
+    COUNT: ClassVar[int] = 4
 
     scores: Tensor | None = None
     half_norm_grad: Tensor | None = None
     word_softmax: Tensor | None = None
     attention: Tensor | None = None
-
-    @classmethod
-    def empty(cls, words: Tensor, films: _Films, *, tensors: int) -> _Kept:
-        """Room for as many as ``tensors`` allow; the two softmaxes, which are made together, are kept together."""
-        count = tensors if tensors < 3 else 2 if tensors == 3 else 4
-        return cls(*(words.new_empty(len(words), films.count, films.size) for _ in range(count)))
-
-    def keep(self, words: slice, made: _Attention) -> None:
-        for room, tensor in zip(
-            self.tensors(), (made.scores, made.half_norm_grad, made.word_softmax, made.attention), strict=True
-        ):
-            if room is not None and tensor is not None:
-                room[words] = tensor
-
-    def of(self, words: slice) -> _Kept:
-        return _Kept(*(None if tensor is None else tensor[words] for tensor in self.tensors()))
-
-    def tensors(self) -> tuple[Tensor | None, ...]:
-        return self.scores, self.half_norm_grad, self.word_softmax, self.attention
 
 
 @dataclass(frozen=True)
@@ -225,6 +208,12 @@ class _Attention:
         self._is_clamped = denominator < _SMALLEST_NORM_PRODUCT
         self._denominator = denominator.clamp_min(_SMALLEST_NORM_PRODUCT)
         self.cosine = torch.einsum("pnr,pnr->pn", self.attention, self.scores) / self._denominator
+
+    def kept(self, tensors: int) -> tuple[Tensor | None, ...]:
+        """The fields of :class:`_Kept`, as many as ``tensors`` allow; both softmaxes, being made together, or none."""
+        made = self.scores, self.half_norm_grad, self.word_softmax, self.attention
+        count = tensors if tensors < 3 else 2 if tensors == 3 else 4
+        return *made[:count], *[None] * (_Kept.COUNT - min(count, _Kept.COUNT))
 
     def backward(self, grad: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of the scores ``[p, N * R]`` and, per unit of the word's own vector, of the word norms ``[p]``."""
