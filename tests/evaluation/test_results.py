@@ -81,3 +81,17 @@ def test_retrieval_has_a_line_for_each_model_and_classification_one_for_each_lab
 def test_a_folder_without_results_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no results"):
         read_results(tmp_path)
+
+
+def test_a_variant_of_several_models_says_whose_it_is() -> None:
+    own = [
+        Row(task="finetune", model=model, metric="AUROC", target="Edema", value=0.9, variant=variant, kind="variant")
+        for model, variant in (("ours", "mean with the probe"), ("ImageNet", "mean with the probe"), ("ours", "global"))
+    ]
+    results = _results().model_copy(update={"rows": tuple(own)})
+    (table,) = tables(results)
+    assert [head.title for head in table.columns] == [
+        "ours, mean with the probe",
+        "ImageNet, mean with the probe",
+        "global",
+    ]

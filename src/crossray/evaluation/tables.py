@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -167,13 +168,20 @@ def _metrics_table(target: str, rows: Sequence[Row], main: bool) -> Table:
 
 
 def _models(rows: Sequence[Row]) -> dict[tuple[str, str], Head]:
-    """What was evaluated, in order: (model, variant) → how it is called. A variant goes by its own name."""
+    """What was evaluated, in order: (model, variant) → how it is called.
+
+    A variant goes by its own name, and by its model's too where several models have it.
+    """
+    models_with = Counter(variant for _, variant in {(row.model, row.variant) for row in rows if row.kind == "variant"})
     heads = {}
     for row in rows:
-        variant = row.kind == "variant"
-        heads[row.model, row.variant] = Head(
-            row.variant if variant else row.model, "" if variant else row.variant, row.kind
-        )
+        if row.kind != "variant":
+            head = Head(row.model, row.variant, row.kind)
+        elif models_with[row.variant] > 1:
+            head = Head(f"{row.model}, {row.variant}", "", row.kind)
+        else:
+            head = Head(row.variant, "", row.kind)
+        heads[row.model, row.variant] = head
     return heads
 
 
