@@ -95,7 +95,8 @@ class _AttendedCosine(torch.autograd.Function):
         films = _Films(regions, len(words))
         elements = len(words) * films.elements_per_word
         tensors = kept_elements // max(elements, 1)
-        cosines, kept = words.new_empty(len(words), len(regions)), []
+        cosines = words.new_empty(len(words), len(regions))
+        kept: list[Tensor | None] = []
         for chunk in _chunks(lengths, films.elements_per_word, chunk_elements):
             part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, _Kept())
             attention = _Attention(films, part, gamma1, for_backward=tensors >= 2)
