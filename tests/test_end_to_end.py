@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
@@ -125,8 +126,11 @@ def test_the_guide_leads_from_a_hospitals_export_to_a_report(tmp_path: Path, mon
     write_export(tmp_path / "export", studies=80)
     write_own_split(tmp_path / "mine.csv", studies=80)
     (tmp_path / "mydata").mkdir()
-    (tmp_path / "theirstore").symlink_to("mystore")  # no other hospital's films are at hand
-    printed = {command.words[1:3]: run_documented(command) for command in commands([OWN_DATA])}
+    write_their_table(tmp_path / "theirset", studies=40)
+    finite = [
+        command for command in commands([OWN_DATA]) if command.words[1] != "serve"
+    ]  # the viewer waits for visitors
+    printed = {command.words[1:3]: run_documented(command) for command in finite}
     assert "studies: 80 " in printed["data", "describe"]
     assert "mystore is whole" in printed["data", "verify"]
     assert "fold fixed" in printed["data", "split"]
@@ -148,6 +152,18 @@ def write_export(folder: Path, studies: int) -> None:
         rows.append((f"A{number:04d}", study.report.text))
     with (folder / "reports.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("AccessionNumber", "report"), *rows])
+
+
+def write_their_table(folder: Path, studies: int) -> None:
+    """Another hospital's films as PNG, and a table with column names of its own."""
+    rows = []
+    (folder / "images").mkdir(parents=True)
+    for number, study in enumerate(PhantomSource(PhantomConfig(count=studies, difficulty="easy", size=96)).studies()):
+        name = f"film{number:04d}.png"
+        Image.fromarray(study.films[0].pixels.read()).save(folder / "images" / name)
+        rows.append((name, study.patient_id, "PA", study.report.text))
+    with (folder / "reports.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "patient_id", "view", "clinical_notes"), *rows])
 
 
 def write_own_split(path: Path, studies: int) -> None:
