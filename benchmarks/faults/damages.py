@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.bench import EVALUATE, INDEX, PREPARE, TRAIN, Bench, Place
@@ -146,7 +147,7 @@ def damaged_state(bench: Bench, fault: str, harm: Harm, what: str, seed: int) ->
     state = folder / "run" / "checkpoints" / "state.safetensors"
     while not state.is_file():
         moment = Moment("second", rng.uniform(0.5, 0.95) * bench.courses[TRAIN.name].seconds)
-        crossray(TRAIN.words, folder, lambda at=moment: arm(at, kill_process))  # type: ignore[misc]
+        crossray(TRAIN.words, folder, partial(arm, moment, kill_process))
     harm(state, rng)
     met = crossray(TRAIN.words, folder)
     as_damaged = Damaged(what, "", TRAIN, verified="run")
@@ -162,13 +163,13 @@ def damaged_partial_shard(bench: Bench, fault: str, harm: Harm, what: str, seed:
     """A preparation is killed, a file of what it had finished is harmed, and it is gone on with."""
     rng = random.Random(f"{fault}/{what}/{seed}")
     folder = bench.fresh(PREPARE)
-    partial = folder / ".store.partial"
-    while not list(partial.glob("outcome-*.json")):
+    unfinished = folder / ".store.partial"
+    while not list(unfinished.glob("outcome-*.json")):
         moment = Moment("operation", rng.randrange(bench.courses[PREPARE.name].operations))
-        crossray(PREPARE.words, folder, lambda at=moment: arm(at, kill_process))  # type: ignore[misc]
+        crossray(PREPARE.words, folder, partial(arm, moment, kill_process))
         if (folder / "store").exists():
             shutil.rmtree(folder / "store")
-    hit = rng.choice(sorted(path for path in partial.iterdir() if path.suffix in (".arrow", ".json")))
+    hit = rng.choice(sorted(path for path in unfinished.iterdir() if path.suffix in (".arrow", ".json")))
     harm(hit, rng)
     met = crossray(PREPARE.words, folder)
     problem = None if met.code == 0 else "not mended"

@@ -41,10 +41,6 @@ class Ended:
 
 def import_everything() -> None:
     """Import what the commands use, and compute nothing: what has no threads yet can be forked."""
-    import sklearn.linear_model  # noqa: F401
-    import timm  # noqa: F401
-    import transformers.models.bert.modeling_bert  # noqa: F401
-
     for name in (
         "crossray.cli.main",
         "crossray.data.prepare",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,9 +19,11 @@ PACKAGED_WEIGHTS = {
 
 def describe_environment() -> dict[str, str]:
     """Name and value of each fact, in the order in which they are shown."""
+    from crossray.data.pool import available_cores
+
     facts = {"crossray": crossray.__version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     facts |= {package: _version(package) for package in PACKAGES}
-    facts |= {"cpu": f"{usable_cores()} cores", **_torch_facts()}
+    facts |= {"cpu": f"{available_cores()} cores", **_torch_facts()}
     for module, content in PACKAGED_WEIGHTS.items():
         facts[f"weights {module}"] = f"{'installed' if importlib.util.find_spec(module) else 'absent'}: {content}"
     return facts
@@ -33,14 +34,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "absent"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    # A container may own fewer cores than the machine has; where that can be asked, it is what counts.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _torch_facts() -> dict[str, str]:

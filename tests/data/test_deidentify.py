@@ -7,6 +7,7 @@ import pickle
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,13 +32,13 @@ KEY = PseudonymKey(b"a key of thirty-two characters ..")
 TEXT = "FINDINGS: Doe, JANE was seen by Dr. Quimbleton on 03/14/2019. She may doe. ID AB-12345. No effusion."
 
 
-def study_with(**changes: object) -> Study:
+def study_with(**changes: Any) -> Study:
     film = Film("Doe/film.png", "frontal", Gradient(1), boxes=(Box("Mass", 1, 1, 5, 5),))
     phrase = PhraseRegion(
         "Doe/film.png", "effusion", Span(TEXT.index("effusion"), TEXT.index("effusion") + 8), film.boxes
     )
     study = Study("AB-12345", "MRN77", (film,), parse_report(TEXT), {"Mass": 1.0}, (phrase,))
-    return replace(study, **changes)  # type: ignore[arg-type]
+    return replace(study, **changes)
 
 
 def through(*items: Study | Rejected | Remark) -> list[Study | Rejected | Remark]:

@@ -147,9 +147,10 @@ def test_a_head_on_kept_parts_is_the_frozen_classifier(joimternet: Path, trained
 
 def test_a_run_of_joimternet_shows_its_own_heads_beside_the_probes(joimternet: Path, tmp_path: Path) -> None:
     results = _evaluate(joimternet, tmp_path)
-    for task, reads in (("text_probe", ["text"]), ("joint_probe", ["both", "image"])):
+    tasks: dict[str, list[Inputs]] = {"text_probe": ["text"], "joint_probe": ["both", "image"]}
+    for task, reads in tasks.items():
         rows = results.select(task=task, metric="AUROC", target="Pleural Effusion", kind="variant")
-        assert [row.variant for row in rows] == [HEADS[read] for read in reads]  # type: ignore[index]
+        assert [row.variant for row in rows] == [HEADS[read] for read in reads]
         assert all(row.value is not None and row.low is not None for row in rows)
     assert not [row for row in results.rows if row.kind == "difference" and row.variant]
 

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.viewer.server import Answer, RunningServer, Visitor
 
@@ -21,6 +22,7 @@ from tests.fuzz.questions import harmed_question
 PAST_HEADER = ("pixels", "time", "worker", "accepted")
 #: What a question met after it was found to be JSON.
 PAST_SYNTAX = ("schema", "refused", "answered")
+_KINDS: tuple[Kind | Literal["json"], ...] = ("dicom", "png", "jpeg", "json")
 STAGES = ("size", "format", "header", *PAST_HEADER, "syntax", *PAST_SYNTAX)
 
 # Of a stack trace, or of the server's own disk.
@@ -49,13 +51,17 @@ def run_campaign(server: RunningServer, count: int, seed: int) -> Campaign:
     found = Campaign()
     visitor = Visitor(server.port)
     with tempfile.TemporaryDirectory() as folder:
-        whole = {"dicom": films.dicom(Path(folder)), "png": films.picture("png"), "jpeg": films.picture("jpeg")}
+        whole: dict[Kind, dict[str, bytes]] = {
+            "dicom": films.dicom(Path(folder)),
+            "png": films.picture("png"),
+            "jpeg": films.picture("jpeg"),
+        }
     film, before = _known_answer(visitor, whole["png"]["grey"])
     for number in range(count):
         if number % max(1, count // _SAMPLES) == 0:
             found.memory.append(server.resident())
         rng = random.Random(f"{seed} {number}")
-        kind = rng.choices(("dicom", "png", "jpeg", "json"), (32, 24, 24, 20))[0]
+        kind = rng.choices(_KINDS, (32, 24, 24, 20))[0]
         name = f"seed {seed} number {number} ({kind})"
         try:
             if kind == "json":
@@ -63,7 +69,7 @@ def run_campaign(server: RunningServer, count: int, seed: int) -> Campaign:
                 answer = visitor.ask("POST", *harmed_question(film, rng))
                 stage = _stage_of_question(answer)
             else:
-                stage, answer = _uploaded(visitor, whole[kind], kind, rng, found)  # type: ignore[arg-type]
+                stage, answer = _uploaded(visitor, whole[kind], kind, rng, found)
         except (OSError, HTTPException) as error:
             found.wrong.append(f"{name}: no answer ({error!r})")
             continue

@@ -139,7 +139,7 @@ def test_sentences_move_in_training_and_validation_and_inference_read_them_as_wr
     seen: dict[str, list[torch.Tensor]] = {}
     for order in ("shuffle", "original"):
         recipe = moving.model_copy(update={"training": moving.training.model_copy(update={"sentence_order": order})})
-        data = _open_data(recipe)
+        data = _open_data(recipe, check=True)
         tokenizer = ReportTokenizer.learn([data.store.report(row).text for row in range(8)], 300, max_tokens=40)
         parts = _build_parts(recipe, data, tokenizer)
         seen[order] = [

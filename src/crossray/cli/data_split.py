@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from crossray.data.split_table import SplitTable
-    from crossray.data.splits import Texts
+    from crossray.data.splits import SplitList, Texts
     from crossray.data.store import Store
 
 
@@ -49,7 +49,7 @@ def split(
     """
     from crossray.data.deidentify import split_under_pseudonyms
     from crossray.data.publisher_split import publisher_split
-    from crossray.data.split_files import read_split, write_split
+    from crossray.data.split_files import read_split
     from crossray.data.split_report import split_lines
     from crossray.data.split_table import split_table
     from crossray.data.store import Store
@@ -67,6 +67,12 @@ def split(
         drawn = partial(split_table, table, folds=folds, test_fraction=test, validation_fraction=validation)
         made = drawn(seed=seed, texts=how, protocol=name or "custom")
     typer.echo("\n".join(split_lines(made, opened, table)))
+    _write(made, out)
+
+
+def _write(made: SplitList, out: Path | None) -> None:
+    from crossray.data.split_files import write_split
+
     if out is not None:
         write_split(made, out)
         typer.echo(f"Wrote {out}, hash {made.hash[:12]}.")

@@ -23,6 +23,7 @@ _films_done: Synchronized[int] | None = None
 
 def available_cores() -> int:
     """Cores that this process may use."""
+    # A container may own fewer cores than the machine has; where that can be asked, it is what counts.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from crossray.data.pool import available_cores
 from crossray.doctor.finding import Finding
-from crossray.environment import PACKAGED_WEIGHTS, usable_cores
+from crossray.environment import PACKAGED_WEIGHTS
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK, NO_DISK = 5e9, 5e8
@@ -154,7 +155,7 @@ def _hub() -> Finding:
 
 
 def _threads() -> Finding:
-    cores = usable_cores()
+    cores = available_cores()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdecimal() and int(asked) > cores:
         said = f"OMP_NUM_THREADS is {asked}, this process may use {cores} cores: threads wait for each other."

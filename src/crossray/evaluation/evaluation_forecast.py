@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +13,7 @@ from crossray.evaluation.cells import Arrays, Cells
 from crossray.evaluation.ensemble import EnsembleFold
 from crossray.evaluation.evaluate import EvaluationRequest, open_folds
 from crossray.evaluation.fold import FoldEvaluation
-from crossray.evaluation.forecast import Expected, Forecast, Piece
+from crossray.evaluation.forecast import Expected, Forecast, Piece, seconds_of
 from crossray.evaluation.tasks import finetune_task
 
 NOT_COUNTED = "regressions, comparing films with texts, intervals and the report"
@@ -96,9 +95,9 @@ def _measured(fold: FoldEvaluation) -> Pace:
     few = [part.rows(np.arange(min(_FILMS, len(part)))) for part in _parts(fold)]
     films, texts = few[2].films, [text for text in cohort.test.texts[:_TEXTS] if text.text]
     model.features(films)  # the first does what is done once: memory, threads
-    look = _seconds(lambda: model.features(films)) / len(films)
+    look = seconds_of(lambda: model.features(films)) / len(films)
     reads = model.joint.method.reads_reports and bool(texts)
-    text = _seconds(lambda: model.joint.embed_texts(texts)) / len(texts) if reads else 0.0
+    text = seconds_of(lambda: model.joint.embed_texts(texts)) / len(texts) if reads else 0.0
     step = 0.0
     if "finetune" in fold.config.tasks:
         small = replace(cohort, train=few[0], validation=few[1], test=few[2])
@@ -106,7 +105,7 @@ def _measured(fold: FoldEvaluation) -> Pace:
         def tuned(epochs: int) -> float:
             changes = {"epochs": epochs, "batch_size": max(2, len(few[0]))}
             config = fold.config.finetune.model_copy(update=changes)
-            return _seconds(lambda: finetune_task(model, fold.store, fold.run.model.image, small, config))
+            return seconds_of(lambda: finetune_task(model, fold.store, fold.run.model.image, small, config))
 
         once = tuned(1)  # with what is done once; the others are epochs alone
         step = max(0.0, (tuned(3) - once) / 2 - look * len(few[1])) / len(few[0])
@@ -157,9 +156,3 @@ def _task(piece: Piece) -> str:
 
 def _parts(fold: FoldEvaluation) -> tuple[Any, Any, Any]:
     return fold.cohort.train, fold.cohort.validation, fold.cohort.test
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -82,6 +83,13 @@ def forecast_lines(forecasts: Sequence[Forecast], not_counted: str) -> list[str]
         total += f": {_between(low, high)}; {not_counted} not counted"
     unknown = sum(1 for each in forecasts if each.to_do and each.expected is None)
     return [*lines, total + (f"; of {unknown} groups no time is known" if unknown else "")]
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long a piece of work takes, done once."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def duration(seconds: float) -> str:

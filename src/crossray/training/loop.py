@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -72,23 +72,26 @@ def fit(
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
     parts.method.train()
-    with StopSignals() as stop, log, explained_worker_deaths(), ExitStack() as profiling:
+    with StopSignals() as stop, log, explained_worker_deaths():
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
         session.saved = time.monotonic()
-        if profile_steps and writes:
-            session.profiler = profiling.enter_context(_profiler(session, profile_steps))
-        while state.place.finished is None:
-            if not _train_epoch(session, state):
-                break
-            _end_epoch(session, state, validator)
+        with _profiled(session, profile_steps if writes else 0):
+            while state.place.finished is None and _train_epoch(session, state):
+                _end_epoch(session, state, validator)
     return summary_of(session, state)
 
 
-def _profiler(session: Session, steps: int) -> StepProfiler:
+@contextmanager
+def _profiled(session: Session, steps: int) -> Iterator[None]:
+    """Profile so many steps of what is trained inside; none is the plain loop."""
+    if not steps:
+        yield
+        return
     pairs, device = session.config.batch_size, session.fabric.device
-    return StepProfiler(
+    with StepProfiler(
         session.parts.method, session.folder, steps=steps, pairs=pairs, device=device, say=session.log.say
-    )
+    ) as session.profiler:
+        yield
 
 
 def _start_or_resume(

@@ -77,7 +77,8 @@ def pretrain(
 
 
 def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None, profile_steps: int) -> RunSummary:
-    data = _open_data(recipe)
+    # One process of a host hashes the store that all of them read.
+    data = _open_data(recipe, check=recipe.runtime.check_store and fabric.local_rank == 0)
     if fabric.is_global_zero:
         open_run(output, recipe, data.provenance, sitting_now(fabric.device, fabric.world_size))
         _keep_tokenizer(recipe, data, output / TOKENIZER)
@@ -105,8 +106,8 @@ def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | 
     return summary
 
 
-def _open_data(recipe: Recipe) -> _Data:
-    store = open_whole(recipe.data.store) if recipe.runtime.check_store else Store.open(recipe.data.store)
+def _open_data(recipe: Recipe, *, check: bool) -> _Data:
+    store = open_whole(recipe.data.store) if check else Store.open(recipe.data.store)
     initial = recipe.training.initial_weights
     split = read_split(recipe.data.split)
     fold = split.fold(recipe.data.fold)

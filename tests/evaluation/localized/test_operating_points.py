@@ -39,7 +39,9 @@ def test_every_label_has_a_point_by_every_rule_with_the_threshold_of_validation(
         assert point.measures["positive predictive value"].estimate == pytest.approx(precision_score(truth, called))
         found = point.measures["specificity"]
         assert found.low <= found.estimate <= found.high
-    assert points[0].shown("sensitivity").startswith(f"{100 * points[0].measures['sensitivity'].estimate:.1f} [")  # type: ignore[index]
+    measures = points[0].measures
+    assert measures is not None
+    assert points[0].shown("sensitivity").startswith(f"{100 * measures['sensitivity'].estimate:.1f} [")
 
 
 def test_a_label_of_one_class_on_validation_has_none_and_the_reason_is_said() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 
 from crossray.evaluation.cells import Cells
-from crossray.evaluation.forecast import Expected, Piece
+from crossray.evaluation.forecast import Expected, Piece, seconds_of
 from crossray.evaluation.localized.map_shelf import MapShelf
 from crossray.evaluation.localized.task_run import TaskRun
 from crossray.evaluation.localized.trainers import Run
@@ -112,7 +110,7 @@ def _measured(run: TaskRun[Any, Any], films: int, together: bool, keeps_maps: bo
         small = _small(run, films, Cells(Path(nowhere)), keeps_maps)
         with torch.no_grad():
             run.trunk(run.pixels(run.films.train[:films]))  # what is done once: memory, threads, reading the store
-        mapping = _seconds(lambda: small.parts) / len(np.unique(_films_of(small))) if keeps_maps else 0.0
+        mapping = seconds_of(lambda: small.parts) / len(np.unique(_films_of(small))) if keeps_maps else 0.0
         runs = [Run(run.protocol.learning_rates[0], seed) for seed in range(run.protocol.seeds if together else 1)]
         first = _seconds_of(small, runs, 1)
         # Where an epoch is short, most of the first is what a training does once: the later ones are timed then.
@@ -148,10 +146,4 @@ def _seconds_of(run: TaskRun[Any, Any], runs: list[Run], epochs: int) -> float:
     schedule = run.protocol.schedule.model_copy(update={"max_epochs": epochs, "patience": epochs})
     run = replace(run, protocol=run.protocol.model_copy(update={"schedule": schedule}))
     _ = run.parts  # maps are not part of an epoch
-    return _seconds(lambda: run.trainer(runs)(runs[0]))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    return seconds_of(lambda: run.trainer(runs)(runs[0]))

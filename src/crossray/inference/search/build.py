@@ -80,10 +80,7 @@ def build_index(
     _check_place(out)
     opened, model = open_whole(store), JointModel.load(run, checkpoint)
     weights = sha256_of(checkpoint_file(Path(run), checkpoint))
-    maker = _Maker(opened, model, _Earlier.of(out, weights), batch_size)
-    sides: dict[Side, Vectors] = {"films": maker.films(progress)}
-    if model.method.reads_reports:
-        sides["reports"] = maker.reports()
+    sides = _Maker(opened, model, _Earlier.of(out, weights), batch_size).sides(progress)
     counts = {name: len(side.matrix) for name, side in sides.items()}
     manifest = IndexManifest(
         format_version=INDEX_FORMAT_VERSION,
@@ -148,6 +145,11 @@ class _Maker:
     model: JointModel
     earlier: _Earlier
     batch_size: int
+
+    def sides(self, progress: Progress | None) -> dict[Side, Vectors]:
+        """Films, and reports where the method reads any."""
+        films = self.films(progress)
+        return {"films": films, "reports": self.reports()} if self.model.method.reads_reports else {"films": films}
 
     def films(self, progress: Progress | None) -> Vectors:
         """All films of the store, in its order."""
