@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "crossray"
 STOREYS: dict[str, int] = {
     "errors": 0,
     "freed_memory": 0,
+    "devices": 0,
     "recipes": 0,
     "settings": 1,
     "files": 1,

@@ -171,5 +171,10 @@ def test_zscores_have_mean_zero_and_a_constant_row_stays_defined() -> None:
 def test_nan_scores_and_queries_without_candidate_are_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         rank_counts(np.full((2, 2), np.nan), _identity(2), _identity(2))
+    unknown = np.array([[1.0, np.nan], [0.0, 1.0]], dtype=np.float32)
+    too_long = np.array([[3e38, -3e38], [3e38, 3e38]], dtype=np.float32)  # its first product is infinity less infinity
+    for vectors in (unknown, too_long):
+        with pytest.raises(ValueError, match="NaN"), np.errstate(all="ignore"):
+            vector_rank_counts(vectors, np.abs(vectors), _identity(2), _identity(2))
     with pytest.raises(ValueError, match="no candidate"):
         rank_counts(np.zeros((2, 2)), np.array([0, 9]), _identity(2))

@@ -52,6 +52,7 @@ def random_features(
         "regions": torch.randn(count, *grid, films, generator=generator),
         "sentences": torch.randn(count, slots, texts, generator=generator),
         "sentence_mask": torch.arange(slots) < torch.tensor(lengths).unsqueeze(1),
+        "sentence_slots": torch.tensor(lengths).clamp_min(1),
         "text_group": torch.arange(count),
         "label_codes": torch.zeros(count, 1, dtype=torch.int64),
     }

@@ -66,7 +66,7 @@ def gradients_of(method: Method, rows: slice, gather: Gather) -> tuple[LossTerms
 
 def half_of_the_batch_each(folder: Path) -> None:
     dist.init_process_group("gloo")
-    gather, rank = ProcessGather(), dist.get_rank()
+    gather, rank = ProcessGather(torch.device("cpu")), dist.get_rank()
     for number, config in enumerate([*CONFIGS, APART]):
         losses, gradient = gradients_of(small_method(config), slice(4 * rank, 4 * rank + 4), gather)
         dist.all_reduce(gradient)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from crossray.data.sampling import GlobalBatchSampler
 from crossray.methods.base import SingleProcess
 from crossray.training.config import ConstantScheduleConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
 from crossray.training.distributed import average_gradients, gather_of, start_fabric
-from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
+from crossray.training.gradient_cache import cached_backward, caching_deviation, has_live_batch_norm
 from crossray.training.step import backward_step, encode
 from tests.training.fakes import QUIET, FakeMethod, fake_fit, fake_parts, figures_of
 from tests.training.processes import run_in_process, run_together
@@ -128,6 +129,29 @@ def test_the_uneven_last_piece_and_a_piece_of_one_change_nothing() -> None:
         cached = gradient(method, first_batch(), CACHED.model_copy(update={"micro_batch": size}))
         for name, value in whole.items():
             torch.testing.assert_close(cached[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_caching_encodes_the_first_piece_once_and_holds_one_piece_at_a_time() -> None:
+    fabric, method = start_fabric(QUIET, "64-true"), FakeMethodInDouble.make()
+    pieces = first_batch().micro_batches(2)
+    sizes: list[tuple[int, bool]] = []
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def encode_and_count(piece: PairBatch) -> dict[str, torch.Tensor]:
+        if torch.is_grad_enabled():
+            assert all(earlier() is None for earlier in held)
+        features = encode(fabric, method, piece)
+        sizes.append((len(piece), torch.is_grad_enabled()))
+        held.extend(weakref.ref(value) for value in features.values() if value.requires_grad)
+        return features
+
+    def compare(features: dict[str, torch.Tensor]) -> None:
+        method.losses(features, SingleProcess()).total.backward()  # type: ignore[no-untyped-call]
+
+    cached_backward(method, pieces, encode_and_count, compare)
+    others = len(pieces) - 1
+    assert len(pieces) > 2
+    assert [with_gradient for _, with_gradient in sizes] == [True] + [False] * others + [True] * others
 
 
 def test_running_statistics_count_each_pair_once() -> None:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from crossray.alignment.segments import segment_softmax_, segment_sum
+from crossray.devices import to_device
 
 CHUNK_ELEMENTS = 1 << 22
 """Eight such tensors take 128 MiB. With a quarter of it, products of matrices are too small to be fast."""
@@ -41,18 +42,25 @@ class PackedWords:
     Attributes:
         vectors: ``[P, D]``.
         report: ``[P]`` int64, the report that a word belongs to, ascending.
-        lengths: words of each report, M numbers; 0 for an empty one.
+        count: ``[M]`` int64, words of each report; 0 for an empty one.
+        lengths: the same as numbers.
     """
 
     vectors: Tensor
     report: Tensor
+    count: Tensor
     lengths: tuple[int, ...]
 
 
 def pack_words(words: Tensor, word_mask: Tensor) -> PackedWords:
-    """The real items of ``words [M, W, D]`` by ``word_mask [M, W]``."""
-    report, position = word_mask.nonzero(as_tuple=True)
-    return PackedWords(words[report, position], report, tuple(word_mask.sum(dim=1).tolist()))
+    """The real items of ``words [M, W, D]`` by ``word_mask [M, W]``.
+
+    What is worked on has the mask's number of words, so it is read: at once if it lies with the host.
+    """
+    mask = word_mask.cpu()
+    count = mask.sum(dim=1)
+    report, position = (to_device(index, words.device) for index in mask.nonzero(as_tuple=True))
+    return PackedWords(words[report, position], report, to_device(count, words.device), tuple(count.tolist()))
 
 
 def attended_cosine(

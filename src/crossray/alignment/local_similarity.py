@@ -35,7 +35,8 @@ def local_similarity(
         regions: not normalised, unless the method says so.
         words: padded anyhow; only those of the mask are read.
         word_mask: ``[M, W]`` bool, the items that count: both in the softmax over words and in the aggregation.
-            Whether [CLS] and [SEP] are among them is the caller's choice.
+            Whether [CLS] and [SEP] are among them is the caller's choice. It may have stayed with the host: then the
+            host need not wait for the device to read it.
         gamma1: sharpness of the attention over regions.
         gamma2: scale of the word cosines.
         aggregation: over a report's words: ``sum`` log sum exp(gamma2 cos), ``mean`` log mean exp(gamma2 cos),
@@ -52,7 +53,7 @@ def local_similarity(
             return segment_max(gamma2 * cosine, packed.report, reports).T
         score = segment_logsumexp(gamma2 * cosine, packed.report, reports).T
         if aggregation == "mean":
-            score = score - word_mask.sum(dim=1).clamp_min(1).to(score.dtype).log()
+            score = score - packed.count.clamp_min(1).to(score.dtype).log()
         return score
 
 

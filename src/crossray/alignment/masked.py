@@ -61,14 +61,12 @@ def count_by_index(index: Tensor, slots: int) -> Tensor:
     return sum_by_index(ones, index, slots)[..., 0]
 
 
-def first_real(vectors: Tensor, mask: Tensor, limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Real items moved to the front, in order, cut to the longest row or to ``limit``; and their mask.
+def first_real(vectors: Tensor, mask: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    """Real items moved to the front, in order, cut to ``slots``; and their mask.
 
-    ``vectors [B, L, C]`` and ``mask [B, L]`` to ``[B, S, C]``, zeros on padding, and ``[B, S]``; S is at least 1.
+    ``vectors [B, L, C]`` and ``mask [B, L]`` to ``[B, slots, C]``, zeros on padding, and ``[B, slots]``.
     """
     count = mask.sum(dim=1, keepdim=True)
-    slots = max(int(count.max()), 1)
-    slots = slots if limit is None else min(slots, limit)
     index = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :slots]
     real = torch.arange(slots, device=mask.device) < count
     moved = vectors.gather(1, index.unsqueeze(2).expand(-1, -1, vectors.shape[2]))

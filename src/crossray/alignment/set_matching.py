@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crossray.alignment.precision import full_precision, without_autocast
+from crossray.devices import to_device
 
 MatchingCost = Literal["l1", "l2", "cosine"]
 
@@ -35,7 +36,7 @@ def match_sets(costs: Tensor) -> Tensor:
     """
     table = torch.nan_to_num(costs.detach(), nan=torch.finfo(costs.dtype).max).cpu().numpy()
     columns = [linear_sum_assignment(sample)[1] for sample in table]
-    return torch.from_numpy(np.stack(columns).astype(np.int64)).to(costs.device)
+    return to_device(np.stack(columns).astype(np.int64), costs.device)
 
 
 def in_target_order(predictions: Tensor, assignment: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from crossray.data.batch import to_device
 from crossray.data.geometry import CropWindow
 from crossray.data.randomness import Purpose, derived_uniforms
+from crossray.devices import to_device
 from crossray.errors import ConfigError
 from crossray.settings import Settings
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -43,9 +41,13 @@ class TokenBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
         """The same batch on another device."""
         here = replace(self, source=None)
-        source = self if self.source is None else self.source
         moved = here.each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-        return moved if moved.input_ids is self.input_ids else replace(moved, source=source)
+        return moved if moved.input_ids is self.input_ids else replace(moved, source=self.readable)
+
+    @property
+    def readable(self) -> TokenBatch:
+        """The batch as the host can read it: where this one was moved from; itself, if it was not moved."""
+        return self if self.source is None else self.source
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
@@ -108,14 +110,3 @@ class PairBatch:
     def micro_batches(self, size: int) -> list[PairBatch]:
         """The batch cut into pieces of at most ``size`` pairs, in order; token padding stays as it is."""
         return [self.rows(slice(start, start + size)) for start in range(0, len(self), size)]
-
-
-def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
-    """The array as a tensor on the device.
-
-    A GPU reads page-locked memory on its own time; out of ordinary memory the host would wait until it has caught up.
-    """
-    tensor = torch.from_numpy(values)
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

@@ -50,6 +50,15 @@ class StageMaps:
 
 
 @dataclass(frozen=True)
+class ItemMasks:
+    """Which items B reports have: ``words [B, W]``, ``special [B, W]``, ``sentences [B, S]``; see ``TextFeatures``."""
+
+    words: Tensor
+    special: Tensor
+    sentences: Tensor
+
+
+@dataclass(frozen=True)
 class TextFeatures:
     """Features of B reports.
 

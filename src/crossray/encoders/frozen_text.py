@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossray.data.batch import TokenBatch, to_device
+from crossray.data.batch import TokenBatch
+from crossray.devices import to_device
 
 #: Tokens kept at most: at a width of 384 their states are 1.5 GB. Reports that come later are computed each time.
 TOKENS_KEPT = 1_000_000
@@ -43,7 +44,7 @@ class FrozenStates:
         What is known is looked up by the words themselves, read where the batch was before it went to its device: so
         the host never waits for it.
         """
-        readable = tokens.source or tokens
+        readable = tokens.readable
         lengths = readable.attention_mask.sum(dim=1).tolist()
         ids = readable.input_ids.cpu().numpy()
         keys = [own[:length].tobytes() for own, length in zip(ids, lengths, strict=True)]

@@ -21,7 +21,7 @@ from crossray.alignment.masked import (
 from crossray.alignment.precision import full_precision, without_autocast
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import create_bert
-from crossray.encoders.features import TextFeatures
+from crossray.encoders.features import ItemMasks, TextFeatures
 from crossray.encoders.frozen_text import FrozenStates, through_layers
 from crossray.encoders.tokenizer import Truncation
 from crossray.settings import Settings
@@ -138,23 +138,35 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Run the model once; an empty report is [CLS] [SEP]."""
         vectors, attention = self._token_vectors(tokens)
-        items, count = word_items(tokens) if self.config.merge_words else _piece_items(tokens)
+        items, _ = self._items(tokens)
+        masks, slots = self.item_masks(tokens), tokens.input_ids.shape[1]
+        return TextFeatures(
+            report=self._pool(vectors, tokens.attention_mask),
+            words=sum_by_index(vectors, items, slots),
+            word_mask=masks.words,
+            sentences=self._sentences(vectors, tokens.sentence_ids),
+            sentence_mask=masks.sentences,
+            special_mask=masks.special,
+            tokens=vectors,
+            word_attention=None if attention is None else sum_by_index(attention.unsqueeze(2), items, slots)[..., 0],
+        )
+
+    def item_masks(self, tokens: TokenBatch) -> ItemMasks:
+        """The masks of a batch's features, from its tokens alone.
+
+        Those of ``tokens.readable`` stay with the host, which may read them without waiting for the device.
+        """
+        _, count = self._items(tokens)
         slots = tokens.input_ids.shape[1]
-        place = torch.arange(slots, device=items.device)
+        place = torch.arange(slots, device=count.device)
         last = count.unsqueeze(1) - 1
         special = (place == 0) | (place == last)
         if not self.config.merge_words:
             special = tokens.attention_mask & (tokens.word_ids < 0)
-        return TextFeatures(
-            report=self._pool(vectors, tokens.attention_mask),
-            words=sum_by_index(vectors, items, slots),
-            word_mask=place <= last,
-            sentences=self._sentences(vectors, tokens.sentence_ids),
-            sentence_mask=count_by_index(tokens.sentence_ids, slots) > 0,
-            special_mask=special,
-            tokens=vectors,
-            word_attention=None if attention is None else sum_by_index(attention.unsqueeze(2), items, slots)[..., 0],
-        )
+        return ItemMasks(place <= last, special, count_by_index(tokens.sentence_ids, slots) > 0)
+
+    def _items(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
+        return word_items(tokens) if self.config.merge_words else _piece_items(tokens)
 
     def _token_vectors(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
         if tokens.input_ids.device.type != "cpu" or self.keeps_padding_states:

@@ -121,7 +121,15 @@ def vector_rank_counts(
         scores: ScoreArray = queries[tile] @ columns
         return scores if len(first) == len(gallery) else scores[:, place]
 
-    return _counts_by_tile(scores_of, _OwnCandidates.of(query_groups, gallery_groups))
+    own = _OwnCandidates.of(query_groups, gallery_groups)
+    return _counts_by_tile(scores_of, own, may_be_nan=not _product_is_finite(queries, gallery))
+
+
+def _product_is_finite(queries: ScoreArray, gallery: ScoreArray) -> bool:
+    """Whether no score can overflow or be NaN: a pass over the vectors instead of one over all scores."""
+    squares = [np.einsum("ij,ij->i", rows, rows, dtype=np.float64).max(initial=0) for rows in (queries, gallery)]
+    largest = np.sqrt(squares[0]) * np.sqrt(squares[1])
+    return bool(largest < np.finfo(np.result_type(queries, gallery)).max / 2)  # NaN is not less
 
 
 def _distinct_rows(vectors: ScoreArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -150,21 +158,24 @@ class _OwnCandidates:
         return cls(members, first, count)
 
 
-def _counts_by_tile(scores_of: Callable[[slice], ScoreArray], own: _OwnCandidates) -> RankCounts:
+def _counts_by_tile(
+    scores_of: Callable[[slice], ScoreArray], own: _OwnCandidates, *, may_be_nan: bool = True
+) -> RankCounts:
     queries, gallery = len(own.first), len(own.members)
     counts = np.zeros((3, queries), dtype=np.int64)
     step = max(1, TILE_ELEMENTS // max(1, gallery))
     for start in range(0, queries, step):
         tile = slice(start, start + step)
-        counts[:, tile] = _tile_counts(scores_of(tile), own.members, own.first[tile], own.count[tile])
+        scores = scores_of(tile)
+        if may_be_nan and np.isnan(scores.min(initial=0)):
+            raise ValueError("a retrieval score is NaN")
+        counts[:, tile] = _tile_counts(scores, own.members, own.first[tile], own.count[tile])
     return RankCounts(counts[0], counts[1], counts[2], own.count, gallery)
 
 
 def _tile_counts(
     scores: ScoreArray, members: NDArray[np.intp], first: IntArray, count: IntArray
 ) -> tuple[IntArray, IntArray, IntArray]:
-    if np.isnan(scores.min(initial=0)):
-        raise ValueError("a retrieval score is NaN")
     begin = np.cumsum(count) - count
     place = np.arange(count.sum()) + np.repeat(first - begin, count)
     own_scores = scores[np.repeat(np.arange(len(count)), count), members[place]]

@@ -148,14 +148,16 @@ class GlobalLocal(Method):
     def encode(self, batch: PairBatch) -> PairFeatures:
         """``image [B, D]``, ``regions [B, R, D]``, ``report [B, D]``, ``words [B, L, D]``, ``word_mask [B, L]``.
 
-        The mask holds the items that the local term counts.
+        The mask holds the items that the local term counts; it stays with the host.
         Further: ``text_group`` and ``label_codes``.
         """
         images = self.embed_images(batch.pixels)
         texts = self.embed_texts(batch.tokens)
-        word_mask = self._scored_items(texts)
+        readable = batch.tokens.readable
+        items = self.text_encoder.item_masks(readable)
+        word_mask = self._scored_items(items.words, items.special)
         if self.config.unknown_words_shorten:
-            word_mask = _without_last_words(word_mask, texts.special_mask, self._unknown_words(batch.tokens))
+            word_mask = _without_last_words(word_mask, items.special, self._unknown_words(readable))
         return {
             "image": images.pooled,
             "regions": images.regions,
@@ -210,7 +212,8 @@ class GlobalLocal(Method):
     ) -> Similarity:
         """Cosines, and local scores: as in training for retrieval; the best real word for zero-shot (section 6.2)."""
         if purpose == "retrieval":
-            items, scored, aggregation = texts.words, self._scored_items(texts), self.config.aggregation
+            items, aggregation = texts.words, self.config.aggregation
+            scored = self._scored_items(texts.word_mask, texts.special_mask)
         else:
             items, scored = self._prompt_items(texts)
             aggregation = self.config.zero_shot_aggregation
@@ -222,7 +225,7 @@ class GlobalLocal(Method):
     def attention(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
         """Where each word of film i's text i looks: ``[B, W, R]``; rows of [CLS], [SEP] and padding are zero."""
         regions, words = self._comparable(images.regions, texts.words)
-        scored = self._scored_items(texts) | (texts.word_mask & ~texts.special_mask)
+        scored = self._scored_items(texts.word_mask, texts.special_mask) | (texts.word_mask & ~texts.special_mask)
         maps = word_region_attention(regions, words, scored, gamma1=self.config.gamma1)
         return maps.masked_fill(texts.special_mask.unsqueeze(2), 0.0)
 
@@ -243,11 +246,9 @@ class GlobalLocal(Method):
             return regions, words
         return F.normalize(regions.float(), dim=2), F.normalize(words.float(), dim=2)
 
-    def _scored_items(self, texts: TextEmbedding) -> Tensor:
+    def _scored_items(self, word_mask: Tensor, special_mask: Tensor) -> Tensor:
         config = self.config
-        return counted_items(
-            texts.word_mask, texts.special_mask, include_cls=config.include_cls, include_sep=config.include_sep
-        )
+        return counted_items(word_mask, special_mask, include_cls=config.include_cls, include_sep=config.include_sep)
 
     def _prompt_items(self, texts: TextEmbedding) -> tuple[Tensor, Tensor]:
         """Items ``[M, W, D]`` and which of them a zero-shot score counts, ``[M, W]``."""

@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
+from crossray.devices import to_device
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
 from crossray.training.processes import explained_meeting, processes_of
@@ -44,7 +45,14 @@ class _AllGather(torch.autograd.Function):
 
 
 class ProcessGather:
-    """The gather of one process among several; every process must hand in the same number of rows."""
+    """The gather of one process among several; every process must hand in the same number of rows.
+
+    Args:
+        device: where they meet; rows that stayed with the host are brought there first.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
 
     @property
     def rank(self) -> int:
@@ -55,7 +63,7 @@ class ProcessGather:
         """The rows of all processes, in rank order."""
         if rows.dtype == torch.bool:  # not every backend carries booleans
             return self(rows.to(torch.uint8)).to(torch.bool)
-        gathered: Tensor = _AllGather.apply(rows)
+        gathered: Tensor = _AllGather.apply(to_device(rows, self._device))
         return gathered
 
 
@@ -89,7 +97,7 @@ def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
 
 def gather_of(fabric: Fabric) -> Gather:
     """The gather that fits the number of processes."""
-    return ProcessGather() if fabric.world_size > 1 else SingleProcess()
+    return ProcessGather(fabric.device) if fabric.world_size > 1 else SingleProcess()
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: int) -> None:

@@ -1,8 +1,9 @@
 """Gradient caching: the gradient of a large contrastive batch with the memory of a small one.
 
 The batch is encoded piece by piece without gradient; the losses compare all pairs once and yield the gradient of the
-features; then each piece is encoded again, with the same dropout, and that gradient is sent through it. Exact, unless
-the encoders' output for a pair depends on its neighbours: batch norm with live statistics does.
+features; then each piece is encoded again, with the same dropout, and that gradient is sent through it. The first piece
+is encoded once, with gradient: it is the first to be sent back, so that no two pieces' activations exist at a time.
+Exact, unless the encoders' output for a pair depends on its neighbours: batch norm with live statistics does.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ def cached_backward(
         compare_and_backward: computes the loss of the joined features and runs its backward pass.
     """
     device = pieces[0].pixels.device
-    states, encoded = [], []
+    kept = encode(pieces[0])
+    states, encoded = [], [{name: feature.detach() for name, feature in kept.items()}]
     with torch.no_grad(), paused_running_statistics(model):
-        for piece in pieces:
+        for piece in pieces[1:]:
             states.append(_generator_state(device))
             encoded.append(encode(piece))
     joined = {name: torch.cat([features[name] for features in encoded]) for name in encoded[0]}
     for features in joined.values():
         features.requires_grad_(features.is_floating_point())
     compare_and_backward(joined)
-    start = 0
-    for piece, state in zip(pieces, states, strict=True):
+    sizes = [len(piece) for piece in pieces]
+    gradients = {name: torch.split(features.grad, sizes) for name, features in joined.items() if features.grad is not None}
+    _send_back(kept, {name: parts[0] for name, parts in gradients.items()})
+    del kept
+    for number, (piece, state) in enumerate(zip(pieces[1:], states, strict=True), start=1):
         _set_generator_state(device, state)
-        rows = slice(start, start + len(piece))
-        _send_back(
-            encode(piece), {name: features.grad[rows] for name, features in joined.items() if features.grad is not None}
-        )
-        start += len(piece)
+        _send_back(encode(piece), {name: parts[number] for name, parts in gradients.items()})
 
 
 def _send_back(features: PairFeatures, gradients: PairFeatures) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crossray.alignment.paired_similarity import paired_local_similarity
 from crossray.data.batch import TokenBatch
+from crossray.devices import to_device
 from crossray.encoders.features import TextFeatures
 from crossray.methods.base import Gather
 from crossray.methods.joimternet.config import JoImTeRNetConfig
@@ -42,7 +43,7 @@ def negative_report_scores(
     """
     own = slice(gather.rank * len(regions), (gather.rank + 1) * len(regions))
     place = torch.arange(words.shape[1], device=words.device)
-    length = word_mask[own].sum(dim=1, keepdim=True)
+    length = to_device(word_mask[own].sum(dim=1, keepdim=True), words.device)
     scores = paired_local_similarity(
         regions,
         words[negative[own]],

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossray.data.batch import TokenBatch
+from crossray.devices import to_device
 from crossray.encoders.tokenizer import ReportTokenizer
 
 _MASKED, _REPLACED = 0.8, 0.1  # of the chosen tokens; the rest stays as it is
@@ -21,7 +22,7 @@ _LAYER_NORM_EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class CorruptedTokens:
-    """What the encoder reads instead, and the places ``chosen [B, L]`` whose tokens it must name."""
+    """What the encoder reads instead, and the places ``chosen [B, L]``, with the host, whose tokens it must name."""
 
     tokens: TokenBatch
     chosen: Tensor
@@ -44,17 +45,13 @@ class MaskedLanguageModel(nn.Module):
         probability: with which a regular token is chosen.
     """
 
-    is_regular: Tensor
-    regular_ids: Tensor
-
     def __init__(self, channels: int, tokenizer: ReportTokenizer, probability: float) -> None:
         super().__init__()
         self.probability = probability
         self.mask_id = tokenizer.mask_id
         is_regular = torch.ones(tokenizer.vocabulary_size, dtype=torch.bool)
         is_regular[list(tokenizer.special_ids)] = False
-        self.register_buffer("is_regular", is_regular, persistent=False)
-        self.register_buffer("regular_ids", is_regular.nonzero().squeeze(1), persistent=False)
+        self._is_regular, self._regular_ids = is_regular, is_regular.nonzero().squeeze(1)  # no buffers: for the host
         self.head = nn.Sequential(
             nn.Linear(channels, channels),
             nn.GELU(),
@@ -63,27 +60,35 @@ class MaskedLanguageModel(nn.Module):
         )
 
     def corrupt(self, tokens: TokenBatch) -> CorruptedTokens:
-        """Choose tokens; 80 % become [MASK], 10 % any regular word, 10 % stay. Draws from the default generator."""
-        ids = tokens.input_ids
-        chance, action = (torch.rand(ids.shape, device=ids.device) for _ in range(2))
-        chosen = (chance < self.probability) & self.is_regular[ids] & tokens.attention_mask
-        others = self.regular_ids[torch.randint(len(self.regular_ids), ids.shape, device=ids.device)]
+        """Choose tokens; 80 % become [MASK], 10 % any regular word, 10 % stay. Draws from the default generator.
+
+        The host chooses, so that it knows without waiting how many tokens are to be named.
+        """
+        ids = tokens.readable.input_ids
+        chance, action = (torch.rand(ids.shape) for _ in range(2))
+        chosen = (chance < self.probability) & self._is_regular[ids] & tokens.readable.attention_mask
+        others = self._regular_ids[torch.randint(len(self._regular_ids), ids.shape)]
         shown = torch.where(action < _MASKED, self.mask_id, torch.where(action < _MASKED + _REPLACED, others, ids))
-        return CorruptedTokens(replace(tokens, input_ids=torch.where(chosen, shown, ids)), chosen)
+        shown = torch.where(chosen, shown, ids)
+        source = None if tokens.source is None else replace(tokens.source, input_ids=shown)
+        moved = to_device(shown, tokens.input_ids.device)
+        return CorruptedTokens(replace(tokens, input_ids=moved, source=source), chosen)
 
     def forward(self, states: Tensor, original_ids: Tensor, chosen: Tensor) -> LanguageLoss:
         """The loss of each report.
 
         Args:
             states: ``[B, L, C]`` what the encoder makes of the corrupted tokens.
-            original_ids: ``[B, L]``.
-            chosen: ``[B, L]`` bool.
+            original_ids: ``[B, L]``, with the host.
+            chosen: ``[B, L]`` bool, with the host.
         """
-        report, place = chosen.nonzero(as_tuple=True)
-        wanted = original_ids[report, place]
+        wanted = original_ids[chosen]
         # The answers are the vocabulary without [MASK]: ids above it move down by one.
-        losses = F.cross_entropy(
-            self.head(states[report, place]), wanted - (wanted > self.mask_id).to(wanted.dtype), reduction="none"
+        answers = wanted - (wanted > self.mask_id).to(wanted.dtype)
+        report, place, answers, count = (
+            to_device(numbers, states.device)
+            for numbers in (*chosen.nonzero(as_tuple=True), answers, chosen.sum(dim=1))
         )
+        losses = F.cross_entropy(self.head(states[report, place]), answers, reduction="none")
         total = losses.new_zeros(len(states)).index_add(0, report, losses)
-        return LanguageLoss(total, chosen.sum(dim=1))
+        return LanguageLoss(total, count)

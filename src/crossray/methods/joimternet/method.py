@@ -108,13 +108,14 @@ class JoImTeRNet(Method):
     def encode(self, batch: PairBatch) -> PairFeatures:
         """``image [B, D]``, ``report [B, D]``, ``regions [B, R, D]``, ``word [B, W, D]`` with ``word_mask [B, W]``.
 
-        Further: ``bigram``, ``trigram`` and their masks, ``study [B]``, ``draw [B]``, ``text_group`` and
-        ``label_codes``. For masked language modelling instead ``language_loss [B]`` and ``language_count [B]``.
+        Masks of items stay with the host. Further: ``bigram``, ``trigram`` and their masks, ``study [B]``,
+        ``draw [B]``, ``text_group`` and ``label_codes``. For masked language modelling instead ``language_loss [B]``
+        and ``language_count [B]``.
         """
         if batch.task == MASKED_LANGUAGE and self.language is not None:
             corrupted = self.language.corrupt(batch.tokens)
             states = self.text_encoder(corrupted.tokens).tokens
-            loss = self.language(states, batch.tokens.input_ids, corrupted.chosen)
+            loss = self.language(states, batch.tokens.readable.input_ids, corrupted.chosen)
             return {"language_loss": loss.total, "language_count": loss.count}
         images = self.embed_images(batch.pixels)
         texts: TextFeatures = self.text_encoder(batch.tokens)
@@ -127,7 +128,8 @@ class JoImTeRNet(Method):
             "draw": self._draws(batch.study_index),
             **pair_groups(batch),
         }
-        for unit, local in self.local_items(items, self._counted(texts)).items():
+        there = self.text_encoder.item_masks(batch.tokens.readable)
+        for unit, local in self.local_items(items, self._counted(there.words, there.special)).items():
             features |= {unit: local.vectors, f"{unit}_mask": local.mask}
         return features
 
@@ -183,7 +185,9 @@ class JoImTeRNet(Method):
     ) -> Similarity:
         """Cosines (the published score), and local scores: as in training, or the best real word for zero-shot."""
         aggregation: Aggregation = self.config.aggregation if purpose == "retrieval" else "max"
-        words = self._counted(texts) if purpose == "retrieval" else texts.word_mask & ~texts.special_mask
+        words = texts.word_mask & ~texts.special_mask
+        if purpose == "retrieval":
+            words = self._counted(texts.word_mask, texts.special_mask)
         return Similarity(
             global_scores=cosine_matrix(images.pooled, texts.report),
             local_scores=self._local_scores(images.regions, texts.words, words, aggregation),
@@ -191,7 +195,8 @@ class JoImTeRNet(Method):
 
     def attention(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
         """Alpha: where each word of film i's text i looks, ``[B, W, R]``; rows of [CLS], [SEP] and padding are zero."""
-        maps = word_region_attention(images.regions, texts.words, self._counted(texts), gamma1=self.config.gamma1)
+        counted = self._counted(texts.word_mask, texts.special_mask)
+        maps = word_region_attention(images.regions, texts.words, counted, gamma1=self.config.gamma1)
         return maps.masked_fill(texts.special_mask.unsqueeze(2), 0.0)
 
     def phrase_map(self, images: ImageEmbedding, texts: TextEmbedding) -> Tensor:
@@ -221,10 +226,8 @@ class JoImTeRNet(Method):
             regions, words, mask, gamma1=config.gamma1, gamma2=config.gamma2, aggregation=aggregation
         )
 
-    def _counted(self, texts: TextFeatures | TextEmbedding) -> Tensor:
-        return counted_items(
-            texts.word_mask, texts.special_mask, include_cls=False, include_sep=self.config.include_sep
-        )
+    def _counted(self, word_mask: Tensor, special_mask: Tensor) -> Tensor:
+        return counted_items(word_mask, special_mask, include_cls=False, include_sep=self.config.include_sep)
 
     def _draws(self, study: Tensor) -> Tensor:
         """``[B]`` numbers that choose the negatives; outside training a study's is fixed, so that a loss is too."""

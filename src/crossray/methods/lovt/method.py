@@ -74,7 +74,8 @@ class Lovt(Method):
         """What the terms need of the encoders, and groups.
 
         ``regions [B, rows, columns, C]`` or ``film [B, C]``; ``sentences [B, S, C]`` with ``sentence_mask [B, S]`` or
-        ``report [B, C]``; both of each where wholes are pooled by the encoders and parts are aligned.
+        ``report [B, C]``; both of each where wholes are pooled by the encoders and parts are aligned. Beside sentences
+        ``sentence_slots [B]``, with the host: up to a report's last one.
         """
         config = self.config
         contrasts, aligns = config.global_weight > 0, config.has_local_terms
@@ -87,6 +88,7 @@ class Lovt(Method):
         texts = self.text_encoder(batch.tokens)
         if aligns or config.report_pool == "attention":
             features["sentences"], features["sentence_mask"] = texts.sentences, texts.sentence_mask
+            features["sentence_slots"] = self._sentence_slots(batch.tokens)
         if contrasts and config.report_pool == "encoder":
             features["report"] = texts.report
         return features
@@ -96,7 +98,7 @@ class Lovt(Method):
         config = self.config
         if "sentences" in features:
             # Longest over all processes: the padded mean must not depend on how the batch is spread.
-            slots = _used_slots(gather(features["sentence_mask"]))
+            slots = int(gather(features["sentence_slots"]).amax())
             features = {**features, **{name: features[name][:, :slots] for name in ("sentences", "sentence_mask")}}
         terms: dict[str, Tensor] = {}
         film = report = None
@@ -125,7 +127,7 @@ class Lovt(Method):
     def embed_texts(self, tokens: TokenBatch) -> TextEmbedding:
         """Reports or prompts in the joint space; items are sentences, and there are none without local terms."""
         texts = self.text_encoder(tokens)
-        slots = _used_slots(texts.sentence_mask)
+        slots = max(self._sentence_slots(tokens).tolist(), default=1)
         sentences, mask = texts.sentences[:, :slots], texts.sentence_mask[:, :slots]
         report = self._report({"report": texts.report, "sentences": sentences, "sentence_mask": mask}).vector
         if self.config.has_local_terms:
@@ -154,6 +156,11 @@ class Lovt(Method):
             return place_cosines(images, texts)
         maps = self.alignment.sentence_maps(images.regions, texts.words, texts.word_mask)
         return masked_mean(maps, texts.word_mask, dim=1)
+
+    def _sentence_slots(self, tokens: TokenBatch) -> Tensor:
+        """``[B]``, with the host: how many of the padded slots up to a report's last sentence; at least 1."""
+        mask = self.text_encoder.item_masks(tokens.readable).sentences
+        return (mask * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(dim=1).clamp_min(1)
 
     def _film(self, features: PairFeatures) -> Pooled:
         if self.film_head.pool is None:
@@ -209,12 +216,6 @@ def _head(channels: int, config: LovtConfig) -> ProjectionHead:
 
 def _pool(channels: int, pooling: Pooling, config: LovtConfig) -> AttentionPool | None:
     return AttentionPool(channels, config.pool_heads) if pooling == "attention" else None
-
-
-def _used_slots(sentence_mask: Tensor) -> int:
-    """How many of the padded slots hold a sentence of any report; at least 1."""
-    place = torch.arange(1, sentence_mask.shape[1] + 1, device=sentence_mask.device)
-    return max(1, int((sentence_mask.any(dim=0) * place).amax()))
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

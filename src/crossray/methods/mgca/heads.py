@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from crossray.devices import to_device
 from crossray.methods.masked_norm import MaskedBatchNorm
 
 
 class Head(nn.Module):
     """``[..., channels]`` to ``[..., width]``; a 1×1 convolution where the items are places or words.
 
-    Only the items of the mask go through it: padding would otherwise have a say in how words are scaled.
+    Only the items of the mask go through it: padding would otherwise have a say in how words are scaled. Of a mask that
+    lies with the host they are known without waiting for the device.
     """
 
     def __init__(self, channels: int, hidden: int, width: int) -> None:
@@ -23,7 +25,7 @@ class Head(nn.Module):
     def forward(self, items: Tensor, mask: Tensor | None = None) -> Tensor:
         """The items in the joint space; padding becomes 0."""
         if mask is not None:
-            places = mask.nonzero(as_tuple=True)
+            places = tuple(to_device(index, items.device) for index in mask.cpu().nonzero(as_tuple=True))
             real = self.forward(items[places])
             return real.new_zeros(*mask.shape, real.shape[-1]).index_put(places, real)
         hidden = self.first_norm(self.first(items)).relu()

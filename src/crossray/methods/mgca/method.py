@@ -91,12 +91,14 @@ class Mgca(Method):
         """
         films, reports = self.image_encoder(batch.pixels), self.text_encoder(batch.tokens)
         words, word_mask, word_weights = self._words_of(reports)
+        there = self.text_encoder.item_masks(batch.tokens.readable)
+        real = None if self.config.padding_counts else self._real_words(there.words, there.special)
         uniform = films.regions.new_full(films.regions.shape[:2], 1.0)
         return {
             "image": F.normalize(self.image_head(films.pooled), dim=1),
             "patches": F.normalize(self.patch_head(films.regions), dim=2),
             "report": F.normalize(self.report_head(reports.report), dim=1),
-            "words": F.normalize(self.word_head(words, None if self.config.padding_counts else word_mask), dim=2),
+            "words": F.normalize(self.word_head(words, real), dim=2),
             "word_mask": word_mask,
             "word_weights": clipped_shares(word_weights, _LOW, _HIGH),
             "patch_weights": clipped_shares(
@@ -107,9 +109,7 @@ class Mgca(Method):
 
     def _words_of(self, reports: TextFeatures) -> tuple[Tensor, Tensor, Tensor]:
         """Items after [CLS] before the head, their mask, and their weights (0 on padding)."""
-        mask = reports.word_mask[:, 1:]
-        if not self.config.include_sep:
-            mask = mask & ~reports.special_mask[:, 1:]
+        mask = self._real_words(reports.word_mask, reports.special_mask)
         words, attention = reports.words[:, 1:], reports.word_attention
         if self.config.word_weights == "uniform" or attention is None:
             weights = mask.to(words.dtype)
@@ -119,6 +119,11 @@ class Mgca(Method):
             more = max(self.text_encoder.config.max_tokens - 1 - mask.shape[1], 0)
             words, mask, weights = F.pad(words, (0, 0, 0, more)), F.pad(mask, (0, more)), F.pad(weights, (0, more))
         return words, mask, weights
+
+    def _real_words(self, word_mask: Tensor, special_mask: Tensor) -> Tensor:
+        """Which items after [CLS] count, ``[B, W - 1]``."""
+        mask = word_mask[:, 1:]
+        return mask if self.config.include_sep else mask & ~special_mask[:, 1:]
 
     def losses(self, features: PairFeatures, gather: Gather) -> LossTerms:
         """ITA both ways, CTA of words and of patches, CPA; a level whose weight is 0 is not computed.

@@ -90,19 +90,23 @@ class Prior(Method):
         self.image_decoder = image_decoder(image_encoder, config)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
         self.register_buffer("stage_number", torch.tensor(STAGES.index(config.initial_stage)))
+        self._stage: Stage = config.initial_stage
+        self.register_load_state_dict_post_hook(_read_stage)  # type: ignore[no-untyped-call]  # torch's
         self._clamp_scales()
 
     @property
     def stage(self) -> Stage:
-        """The stage of the objective, from the buffer."""
-        return STAGES[int(self.stage_number)]
+        """The stage of the objective: what the buffer says, without reading it from the device."""
+        return self._stage
 
     def enter_stage(self, stage: str) -> None:
         """Change the objective; leaving ``align`` may start the bank from the sentences of that stage."""
         super().enter_stage(stage)
         if self.stage == "align" and stage != "align":
             self.bank.start_from_remembered(_K_MEANS_ITERATIONS)
-        self.stage_number.fill_(self.stages.index(stage))
+        number = STAGES.index(stage)
+        self.stage_number.fill_(number)
+        self._stage = STAGES[number]
 
     def before_step(self, epoch: int) -> None:
         """Nothing that was seen outside a step moves prototypes."""
@@ -118,7 +122,7 @@ class Prior(Method):
         """``image [B, D]`` and ``report [B, D]``, groups, and of each term of the stage its totals and counts ``[B]``.
 
         In stage ``reconstruct`` further ``predicted [B, D]``; where the bank learns from sentences as they are, also
-        ``seen [B, slots, D]`` and ``seen_mask [B, slots]``.
+        ``seen [B, slots, D]`` and, with the host, ``seen_mask [B, slots]``.
         """
         stage = self.stage
         weights = self.config.stage_weights(stage)
@@ -223,11 +227,14 @@ class Prior(Method):
     def _read(self, tokens: TokenBatch, limit: int | None) -> ReadReport:
         """Sentences as the stage sees them, the first ``limit`` of each report (2.2 to 2.4)."""
         features = self.text_encoder(tokens)
-        sentences, mask = first_real(features.sentences, features.sentence_mask, limit)
+        counted = self.text_encoder.item_masks(tokens.readable).sentences.sum(dim=1)
+        slots = max(counted.tolist(), default=0)
+        slots = max(slots if limit is None else min(slots, limit), 1)
+        sentences, mask = first_real(features.sentences, features.sentence_mask, slots)
         raw = self.sentence_projection(sentences).masked_fill(~mask.unsqueeze(2), 0.0)
         bank = None if self.stage == "align" else self.bank(raw)
         chosen = raw if bank is None else bank.vectors.masked_fill(~mask.unsqueeze(2), 0.0)
-        return ReadReport(raw, chosen, mask, bank, self.sentence_pool(chosen, mask))
+        return ReadReport(raw, chosen, mask, counted, bank, self.sentence_pool(chosen, mask))
 
     def _prototype_error(self, report: ReadReport, bank: Prototypes) -> PairTerm:
         """How far prototypes are from the sentences they stand for (3.4)."""
@@ -255,7 +262,7 @@ class Prior(Method):
         slots = self.config.slots  # the same for all pieces of a batch
         missing = max(slots - report.raw.shape[1], 0)
         seen = nn.functional.pad(report.raw.detach()[:, :slots], (0, 0, 0, missing))
-        return {"seen": seen, "seen_mask": nn.functional.pad(report.mask[:, :slots], (0, missing))}
+        return {"seen": seen, "seen_mask": torch.arange(slots) < report.counted.unsqueeze(1)}
 
     def _learn_from_seen(self, seen: Tensor, mask: Tensor) -> None:
         if self.stage == "align":
@@ -278,3 +285,8 @@ class Prior(Method):
         if self.config.largest_scale is not None:
             for log_scale in (self.log_scale, self.local.log_scale):
                 log_scale.clamp_(max=math.log(self.config.largest_scale))
+
+
+def _read_stage(model: Prior, _: object) -> None:
+    """Whoever loads the buffer waits for it once, so that no step has to."""
+    model._stage = STAGES[int(model.stage_number)]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from crossray.alignment.k_means import k_means, nearest
 from crossray.alignment.masked import sum_by_index
 from crossray.alignment.precision import full_precision, without_autocast
+from crossray.devices import to_device
 from crossray.methods.prior.config import PriorConfig
 
 _LEAST_TEMPERATURE_SHARE = 0.1
@@ -97,7 +98,8 @@ class PrototypeBank(nn.Module):
 
     def remember(self, sentences: Tensor, mask: Tensor) -> None:
         """Keep the latest real ones of ``sentences [B, S, D]`` for :meth:`start_from_remembered`."""
-        rows = sentences[mask].detach()[-self._config.k_means_sentences :].to(self.remembered.dtype)
+        last = mask.cpu().flatten().nonzero().squeeze(1)[-self._config.k_means_sentences :]
+        rows = sentences.detach().flatten(0, 1)[to_device(last, sentences.device)].to(self.remembered.dtype)
         place = (self.remembered_count + torch.arange(len(rows), device=rows.device)) % self._config.k_means_sentences
         self.remembered[place] = rows
         self.remembered_count += len(rows)
@@ -116,7 +118,7 @@ class PrototypeBank(nn.Module):
     def observe(self, sentences: Tensor, mask: Tensor) -> None:
         """Count the sentences of a step (all processes' ``[B, S, D]``) towards the prototype nearest to each."""
         real = full_precision(sentences.detach())
-        index = nearest(real, self.prototypes).masked_fill(~mask, -1).view(1, -1)
+        index = nearest(real, self.prototypes).masked_fill(~to_device(mask, real.device), -1).view(1, -1)
         counted = torch.cat([real, torch.ones_like(real[..., :1])], dim=2).view(1, -1, real.shape[2] + 1)
         sums = sum_by_index(counted, index, len(self.prototypes))[0]
         self.moved += sums[:, :-1]

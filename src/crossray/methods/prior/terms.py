@@ -17,6 +17,7 @@ class ReadReport:
         raw: ``[B, S, D]`` u, sentence vectors; zeros on padding.
         sentences: ``[B, S, D]`` what is aligned: ``raw`` in stage ``align``, the bank's q afterwards; zeros on padding.
         mask: ``[B, S]`` True = a real sentence.
+        counted: ``[B]`` int64, with the host: the report's sentences, those that were left out included.
         bank: what the bank made of ``raw``; ``None`` in stage ``align``.
         pooled: ``[B, D]`` g^t, one vector a report.
     """
@@ -24,6 +25,7 @@ class ReadReport:
     raw: Tensor
     sentences: Tensor
     mask: Tensor
+    counted: Tensor
     bank: Prototypes | None
     pooled: Tensor
 
