@@ -7,10 +7,11 @@ from functools import partial
 
 import torch
 from benchmarks.reference.word_region_loss import GAMMA1, GAMMA2, GAMMA3, loop_loss
-from benchmarks.speed.harness import Measured, Options, interleaved, ratio_row, seconds_of
+from benchmarks.speed.harness import Measured, Options, Side, interleaved, ratio_row, seconds_of
 from benchmarks.speed.rows import LOSS_SHAPES
 from torch import Tensor
 
+from crossray.alignment.attended_cosine import gram_is_cheaper, pack_words
 from crossray.alignment.contrastive import identity_positives, symmetric_info_nce
 from crossray.alignment.local_similarity import local_similarity
 from crossray.freed_memory import keep_freed_memory
@@ -36,6 +37,28 @@ def inputs(pairs: int, regions: int, *, width: int = WIDTH, longest: int = LONGE
     return made[0].requires_grad_(), made[1].requires_grad_(), mask
 
 
+def bare_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> None:
+    """The products of matrices that the loss cannot do without, forward and backward, and nothing else of it.
+
+    Three between words and regions: scores, and their gradient to either side. Of the Gram matrices, where they are
+    the cheaper way: their making, a product for the norms of contexts, one for the norms' gradient, and the way back.
+    """
+    with torch.no_grad():
+        packed, flat = pack_words(words, word_mask).vectors, regions.flatten(0, 1)
+        scores = packed @ flat.T
+        by_film = scores.view(len(packed), *regions.shape[:2]).permute(1, 0, 2).contiguous()
+        scores @ flat
+        scores.T @ packed
+        if gram_is_cheaper(regions, len(packed)):
+            gram = regions @ regions.mT
+            torch.bmm(by_film, gram)
+            torch.bmm(by_film.mT, by_film) @ regions
+        else:
+            contexts = torch.bmm(by_film, regions)
+            torch.bmm(contexts, regions.mT)
+            torch.bmm(by_film.mT, contexts)
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "ours": our_loss,
     "loop_padded": partial(loop_loss, padded=True),
@@ -56,9 +79,8 @@ def measure(options: Options) -> list[Measured]:
     padded, cut = [], []
     for regions, pairs in LOSS_SHAPES:
         given = inputs(options.pick(pairs, 3), options.pick(regions, 5), width=options.pick(WIDTH, 16))
-        seconds = interleaved(
-            {name: partial(forward_and_backward, loss, given) for name, loss in LOSSES.items()}, options.rounds
-        )
+        sides: dict[str, Side] = {name: partial(forward_and_backward, loss, given) for name, loss in LOSSES.items()}
+        seconds = interleaved({**sides, "our products alone": partial(bare_products, *given)}, options.rounds)
         key = f"r{regions}_b{pairs}"
         padded.append(ratio_row(f"loss_{key}", seconds["loop_padded"], seconds["ours"], detail=seconds_of(seconds)))
         cut.append(ratio_row(f"loss_cut_{key}", seconds["loop_cut"], seconds["ours"]))

@@ -132,6 +132,12 @@ class _AttendedCosine(torch.autograd.Function):
         return grad_regions.view_as(regions), grad_words, None, None, None, None, None
 
 
+def gram_is_cheaper(regions: Tensor, words: int) -> bool:
+    """Whether Gram matrices of ``regions [N, R, D]`` save multiplications: of a film, R R D and R R a word or 2 R D."""
+    _, size, width = regions.shape
+    return size * size * (width + words) <= 2 * words * size * width
+
+
 class _Films:
     """Region vectors and, where it is cheaper, their Gram matrices; collects the gradient of the context norms."""
 
@@ -140,9 +146,7 @@ class _Films:
         self.count, self.size, width = regions.shape
         self.flat = regions.reshape(-1, width)
         self.elements_per_word = self.count * self.size
-        # Multiplications a film: R R D once and R R a word, against R D twice a word.
-        with_gram = self.size * self.size * (width + words)
-        self.gram = regions @ regions.mT if with_gram <= 2 * words * self.size * width else None
+        self.gram = regions @ regions.mT if gram_is_cheaper(regions, words) else None
         self._outer = torch.zeros_like(self.gram) if self.gram is not None else torch.zeros_like(regions)
 
     def norms(self, attention: Tensor) -> Tensor:
