@@ -105,8 +105,8 @@ def test_a_suite_of_one_split_refuses_runs_of_another(
 
 def test_what_a_suite_needs_is_named(trained: Path, tmp_path: Path) -> None:
     none, one = EvaluationRequest((), tmp_path), request_of(trained, tmp_path, "probe", "fold0")
-    with pytest.raises(ConfigError, match=r"no suite or protocol 'benchx'.*localized18, prior5"):
-        NamedSuite.of("benchx", one, None, None)
+    with pytest.raises(ConfigError, match=r"no suite or protocol 'chexbench'.*localized18, prior5"):
+        NamedSuite.of("chexbench", one, None, None)
     with pytest.raises(ConfigError, match="evaluates a run's films and texts"):
         NamedSuite.of("iu-rr", none, None, "timm:resnet18")
     with pytest.raises(ConfigError, match=r"--data.*trains heads on data sets"):

@@ -10,11 +10,11 @@ import typer
 if TYPE_CHECKING:
     from crossray.evaluation.localized.plan import LocalizedRequest
 
-_SUITE = "localized18 (LoVT's tasks), prior5 (what PRIOR trains), or the id of one protocol."
+_SUITE = "localized18 (LoVT's tasks), prior5 (what PRIOR trains), benchx, small_sets, or the id of one protocol."
 _DATA = "A prepared store, or a folder of stores named by their source (rsna_pneumonia, siim_acr, ...)."
 _TRUNK = "Folder of a run, file of weights (ResNet or plain ViT), timm:NAME (ImageNet weights), or random:NAME."
 _WEIGHTS = "For timm:NAME: a .safetensors or .pth file, or hf-hub:owner/model."
-_SPLIT = "A split list, LoVT's lists, or a folder of either; without it splits are made by patient."
+_SPLIT = "A split list, LoVT's or BenchX's lists, or a folder of any; without it splits are made by patient."
 _SET = "Change every protocol, e.g. --set train_fraction=0.01 or --set schedule.patience=5."
 _PRESET = "clean, or legacy: with the published defects that a protocol names."
 _DRY_RUN = "Only print what would be trained, what of it is done, and how long the rest would take."
@@ -32,7 +32,9 @@ def localized(
     checkpoint: Annotated[str, typer.Option(help="Which weights of a run: best or last.")] = "best",
     split: Annotated[Path | None, typer.Option(help=_SPLIT, show_default=False)] = None,
     fold: Annotated[str | None, typer.Option(help="Fold of the list.", show_default="the first")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Runs with the chosen learning rate.", show_default="5")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Runs with the chosen learning rate.", show_default="the protocol's")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="At most so many, for a quick look.", show_default=False)] = None,
     preset: Annotated[str, typer.Option(help=_PRESET)] = "clean",
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,

@@ -36,7 +36,7 @@ class Number(Settings):
             a ``difference``, ...
         metric, target: what was measured, of what.
         value, low, high, level: with its interval by patient.
-        half_width: over runs, where there are several.
+        half_width, std: over runs, where there are several.
         n, positives: how many were scored, and how many of them have the target.
         seeds, source, store_hash, split, split_hash: what it was made with.
     """
@@ -55,6 +55,7 @@ class Number(Settings):
     high: float | None
     level: float
     half_width: float | None
+    std: float | None = None
     n: int | None
     positives: int | None
     seeds: str

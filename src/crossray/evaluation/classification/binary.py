@@ -42,6 +42,16 @@ class BinaryCounts:
         return quotient(twice, twice + self.false_positive + self.false_negative)
 
 
+def argmax_counts(differences: FloatArray, labels: FloatArray, weights: FloatArray | None = None) -> BinaryCounts:
+    """Counts where a label is called if its logit is larger than that of its absence; of equal ones the first, absence.
+
+    Args:
+        differences: ``[n, K]`` present minus absent.
+        labels, weights: as of :func:`binary_counts`.
+    """
+    return binary_counts(differences, labels, float(np.nextafter(0.0, 1.0)), weights)
+
+
 def binary_counts(
     scores: FloatArray, labels: FloatArray, thresholds: FloatArray | float, weights: FloatArray | None = None
 ) -> BinaryCounts:

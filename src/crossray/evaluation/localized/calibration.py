@@ -58,15 +58,15 @@ class Calibration:
             return Expected(each * len(to_do), each * len(to_do), f"mean of {len(took)} finished trainings")
         pace, schedule = self._pace(run, together), run.protocol.schedule
         sizes = [len(side) for side in (run.films.train, run.films.validation, run.films.test)]
-        epoch = sizes[0] * pace.step + sizes[1] * pace.look
+        epochs = (schedule.fewest_epochs, schedule.max_epochs)
+        low, high = (count * sizes[0] * pace.step + schedule.looks(count) * sizes[1] * pace.look for count in epochs)
         stages = [[piece for piece in to_do if f"/{stage}-" in piece.name] for stage in ("search", "run")]
         trained = sum(map(bool, stages)) if together else len(to_do)
         tested = len(stages[1]) * (sizes[1] + sizes[2]) * pace.look
         fixed = pace.maps * self._unmapped(run) + tested
-        epochs = (min(schedule.patience + 1, schedule.max_epochs), schedule.max_epochs)
         return Expected(
-            fixed + epochs[0] * trained * epoch,
-            fixed + epochs[1] * trained * epoch,
+            fixed + trained * low,
+            fixed + trained * high,
             f"{epochs[0]} to {epochs[1]} epochs, timed just now on {self._films(run)} films",
         )
 
@@ -74,14 +74,14 @@ class Calibration:
         protocol = run.protocol
         key = (
             *(protocol.kind, protocol.trunk, protocol.head, protocol.loss, protocol.size, protocol.unet_width),
-            *(len(protocol.targets), together, self._keeps_maps(run), self._films(run)),
+            *(len(protocol.targets), together, self._keeps_maps(run), self._films(run), run.pixels.varies),
         )
         if key not in self._paces:
             self._paces[key] = _measured(run, self._films(run), together, self._keeps_maps(run))
         return self._paces[key]
 
     def _keeps_maps(self, run: TaskRun[Any, Any]) -> bool:
-        return run.protocol.trunk == "frozen" and run.pool() is not None
+        return run.protocol.keeps_maps and run.pool() is not None
 
     def _films(self, run: TaskRun[Any, Any]) -> int:
         wanted = run.protocol.schedule.batch_size if self._are_together(run) else _FILMS
@@ -92,7 +92,7 @@ class Calibration:
 
     def _unmapped(self, run: TaskRun[Any, Any]) -> int:
         """Films whose maps no protocol before has made."""
-        pool = run.pool() if run.protocol.trunk == "frozen" else None
+        pool = run.pool() if run.protocol.keeps_maps else None
         if pool is None:
             return 0
         films = frozenset(pool.tolist())
@@ -126,7 +126,8 @@ def _measured(run: TaskRun[Any, Any], films: int, together: bool, keeps_maps: bo
 def _small(run: TaskRun[Any, Any], films: int, cells: Cells, keeps_maps: bool) -> TaskRun[Any, Any]:
     """The protocol with one batch an epoch, of its first films, with maps if the whole has them."""
     protocol = run.protocol
-    schedule = protocol.schedule.model_copy(update={"batch_size": films, "warmup_batches": 0})
+    changes = {"batch_size": films, "warmup_batches": 0, "first_look": 1, "look_every": 1}
+    schedule = protocol.schedule.model_copy(update=changes)
     whole = run.films
     return replace(
         run,

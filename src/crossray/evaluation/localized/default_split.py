@@ -26,12 +26,14 @@ _LARGEST_VALIDATION = 5000
 def default_split(protocol: LocalizedProtocol, store: Store) -> SplitList:
     """One fold named ``fixed`` with the protocol's shares, or its number of folds.
 
-    Of ChestX-ray14, boxed films and 100 without finding take part, in one joint split by patient (defect 6 was two).
+    Where masks or boxes of ChestX-ray14 are wanted, boxed films and 100 without finding take part, in one joint split
+    by patient (defect 6 was two).
 
     Raises:
         DataError: the store is too small, or does not say what its publisher divided off.
     """
-    studies = np.arange(len(store)) if protocol.source != _NIH else _boxed_and_healthy(store)
+    is_boxed_task = protocol.source == _NIH and protocol.kind != "classification"
+    studies = _boxed_and_healthy(store) if is_boxed_task else np.arange(len(store))
     if protocol.films == "annotated":
         studies = np.array([study for study in studies if _is_annotated(store, int(study), protocol)], dtype=np.int64)
         if not len(studies):
@@ -71,12 +73,12 @@ def _split(store: Store, studies: Rows, name: str, test: float | None, validatio
 
 
 def _with_publishers_test(protocol: LocalizedProtocol, store: Store, studies: Rows) -> SplitList:
-    """The publisher's ``validate`` as test side; its ``train`` divided into train and validation."""
+    """The publisher's ``validate``, or ``test``, as test side; its ``train`` divided into train and validation."""
     parts = np.array([store.attributes(int(index)).get("publisher_split", "") for index in studies])
-    train, test = studies[parts == "train"], studies[parts == "validate"]
+    train, test = studies[parts == "train"], studies[parts == ("validate" if "validate" in parts else "test")]
     if not len(train) or not len(test):
         raise DataError(
-            "does not say which studies the publisher divided off for validation.",
+            "does not say which studies the publisher divided off for validation or test.",
             file=store.path,
             remedy="Prepare the store again, or give a split list.",
         )

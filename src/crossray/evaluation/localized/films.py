@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.benchx_lists import TRAIN_LIST, benchx_split
 from crossray.data.lovt_lists import FILE_NAMES, lovt_split
 from crossray.data.split_files import check_patients, read_split
 from crossray.data.splits import Fold, SplitList, nested_fractions
@@ -30,6 +31,9 @@ LOVT_FOLDERS = {
     "object_cxr": "object-CXR",
     "nih_cxr14": "NIH_CXR_pathology_detection",
 }
+
+#: Folders of BenchX's ``preprocess/datasets/`` by our name of the source.
+BENCHX_FOLDERS = {"nih_cxr14": "NIH_Chest_Xray", "vindr_cxr": "VinDr_CXR", "rsna_pneumonia": "RSNA", "siim_acr": "SIIM"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def task_films(
     Args:
         protocol: fractions, and the split that is made where no list is given.
         store: a store of its source.
-        where: a split list, LoVT's lists of one data set, or a folder of either (see :func:`find_list`).
+        where: a split list, LoVT's or BenchX's lists of one data set, or a folder of any (see :func:`find_list`).
         fold: of a list with several.
 
     Raises:
@@ -100,10 +104,11 @@ def task_films(
 
 
 def find_list(where: Path, source: str) -> Path:
-    """The list of a source: ``where`` itself, or in it ``SOURCE.json``, ``SOURCE.csv`` or a folder of LoVT's lists."""
-    if not where.is_dir() or (where / FILE_NAMES[0]).is_file():
+    """The list of a source: ``where`` itself, or in it ``SOURCE.json``, ``SOURCE.csv`` or a folder of a release."""
+    if not where.is_dir() or any((where / name).is_file() for name in (FILE_NAMES[0], TRAIN_LIST)):
         return where
-    names = (f"{source}.json", f"{source}.csv", source, LOVT_FOLDERS.get(source, source))
+    released = (folders.get(source, source) for folders in (LOVT_FOLDERS, BENCHX_FOLDERS))
+    names = (f"{source}.json", f"{source}.csv", source, *released)
     found = [where / name for name in names if (where / name).exists()]
     if not found:
         raise DataError(f"holds no split list of {source}.", file=where, remedy=f"Name it {source}.json.")
@@ -113,6 +118,9 @@ def find_list(where: Path, source: str) -> Path:
 def _folds(protocol: LocalizedProtocol, store: Store, where: Path | None, fold: str | None) -> tuple[Fold, SplitList]:
     """The whole fold, and the list of it in the protocol's fractions."""
     path = where if where is None else find_list(where, protocol.source)
+    if path is not None and (path / TRAIN_LIST).is_file():
+        # Fractions have lists of their own; BenchX always validates on all of the validation side.
+        return benchx_split(path.name, path).folds[0], benchx_split(path.name, path, protocol.train_fraction)
     if path is not None and path.is_dir():
         # LoVT's own fractions are the first rows of its lists.
         shares = {"train_fraction": protocol.train_fraction, "validation_fraction": protocol.validation_fraction}

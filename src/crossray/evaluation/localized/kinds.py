@@ -31,13 +31,20 @@ from crossray.evaluation.localized.model import LocalizedModel
 from crossray.evaluation.localized.parts import LocalizedPart
 from crossray.evaluation.localized.protocol import LocalizedProtocol
 from crossray.evaluation.localized.scorers import (
+    ArgmaxF1Scorer,
     AurocScorer,
     BoxScorer,
     DiceScorer,
     Scorer,
     detection_sets,
 )
-from crossray.evaluation.localized.tasks import ClassificationTask, DetectionTask, LocalizedTask, SegmentationTask
+from crossray.evaluation.localized.tasks import (
+    ClassificationTask,
+    DetectionTask,
+    LocalizedTask,
+    SegmentationTask,
+    TwoClassTask,
+)
 from crossray.evaluation.localized.truth import Boxes, Labels, Masks
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.segmentation.counts import THRESHOLD, CountsAccumulator, MaskCounts
@@ -95,6 +102,7 @@ class SegmentationKind:
 
     def __init__(self, protocol: LocalizedProtocol, films: TaskFilms) -> None:
         assert protocol.loss != "yolo"  # a protocol is checked to fit together
+        assert protocol.loss != "ce"
         self.protocol, self.task = protocol, SegmentationTask(protocol.loss)
         self.truth = Masks(films.store, _all_rows(films), protocol.targets, protocol.size)
 
@@ -182,23 +190,30 @@ class DetectionKind:
 class ClassificationKind:
     """Labels of studies."""
 
-    task = ClassificationTask()
-
     def __init__(self, protocol: LocalizedProtocol, films: TaskFilms) -> None:
         self.protocol = protocol
+        self.task: LocalizedTask[Tensor, Tensor] = TwoClassTask() if protocol.two_classes else ClassificationTask()
         self.truth = Labels(films.store, _all_rows(films), protocol.targets)
 
     def make_head(self, channels: MapChannels) -> nn.Module:
         """One linear layer on the pooled feature."""
-        return LinearClassification(channels, len(self.protocol.targets), self.protocol.dropout)
+        protocol = self.protocol
+        return LinearClassification(
+            channels,
+            2 if protocol.two_classes else len(protocol.targets),
+            protocol.dropout,
+            layer_norm=protocol.layer_norm,
+            weight_std=protocol.weight_std,
+        )
 
     def scorer(self) -> Scorer[Tensor, Tensor]:
-        """Macro AUROC."""
-        return AurocScorer()
+        """Macro AUROC, or F1 at the argmax."""
+        return AurocScorer() if self.protocol.metric == "auroc" else ArgmaxF1Scorer()
 
     def predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
-        """Logits ``[n, K]``."""
-        return {"logits": torch.cat([outputs for outputs, _ in _batches(model, part, batch_size)]).numpy()}
+        """Logits ``[n, K]``; of two classes their difference."""
+        found = [self.task.predict(outputs) for outputs, _ in _batches(model, part, batch_size)]
+        return {"logits": torch.cat(found).numpy()}
 
     def validation_predictions(self, model: LocalizedModel, part: LocalizedPart[Tensor], batch_size: int) -> Arrays:
         """All of them."""
@@ -207,7 +222,8 @@ class ClassificationKind:
     def measures(self, arrays: Arrays, rows: Rows, weights: FloatArray) -> Measures:
         """AUROC, average precision, F1."""
         labels = self.truth(rows).double().numpy()
-        return classification_measures(arrays["logits"].astype(np.float64), labels, self.protocol.targets, weights)
+        logits, protocol = arrays["logits"].astype(np.float64), self.protocol
+        return classification_measures(logits, labels, protocol.targets, weights, two_classes=protocol.two_classes)
 
     def positives(self, rows: Rows) -> dict[str, int]:
         """Films of studies that have each label."""

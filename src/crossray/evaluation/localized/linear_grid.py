@@ -70,13 +70,18 @@ def train_linear_grid(
         progress: called with the cell's place after each of its epochs.
 
     Raises:
-        ConfigError: a cell has fewer films than a batch or wants to fine-tune, or inputs are films and not maps.
+        ConfigError: a cell has fewer films than a batch, wants to fine-tune or has another kind of steps, or inputs are
+            films and not maps.
     """
     pools = [_pool_of(part) for part in (train, validation)]
     for cell in cells:
         batches_per_epoch(len(cell.places), cell.config.batch_size)
         if cell.config.trunk != "frozen":
             raise ConfigError("a grid shares one frozen trunk; no cell can fine-tune it.", field="trunk")
+        if not cell.config.is_grid_wide:
+            raise ConfigError(
+                "a grid knows no cosine, clipping, SGD, or epochs that are not looked at.", field="schedule"
+            )
     results: dict[int, GridCellResult] = {}
     for members in _alike(cells):
         group = _Group(problem, task, train, validation, pools, [cells[place] for place in members])

@@ -18,7 +18,7 @@ def markdown(results: LocalizedResults) -> str:
         "",
         "Research only, not for diagnosis. Numbers are per cent, means over runs. In brackets: "
         f"{100 * provenance.level:g} % interval by bootstrap over patients of the test side, {provenance.draws} draws. "
-        "±: LoVT's half-width over runs, 1.96 s / √runs.",
+        "±: LoVT's half-width over runs, 1.96 s / √runs. std: over runs, BenchX's ±, divided by their number.",
         "",
         *_headlines([results.headline(protocol) for protocol in protocols]),
         "",
@@ -32,13 +32,17 @@ def markdown(results: LocalizedResults) -> str:
 
 
 def _headlines(rows: Sequence[LocalizedRow]) -> list[str]:
-    columns = ("protocol", "preset", "metric", "value", "seeds", "films, train / validation / test", "split", "changed")
-    lines = ["| " + " | ".join(columns) + " |", "| --- | --- | --- | ---: | ---: | ---: | --- | --- |"]
+    columns = ("protocol", "preset", "metric", "value", "std", "seeds", "films, train / validation / test", "split")
+    lines = [
+        "| " + " | ".join([*columns, "changed"]) + " |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
     for row in rows:
         films = f"{row.train} / {row.validation} / {row.n}"
         split = f"{row.split} `{row.split_hash[:12]}`"
-        cells = (row.protocol, row.preset, _metric(row), _value(row), row.seeds, films, split, row.changed or "–")
-        lines.append("| " + " | ".join(cells) + " |")
+        std = "–" if row.std is None else f"{100 * row.std:.2f}"
+        cells = (row.protocol, row.preset, _metric(row), _value(row), std, row.seeds, films, split)
+        lines.append("| " + " | ".join([*cells, row.changed or "–"]) + " |")
     return lines
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from crossray.evaluation.classification.binary import binary_counts
+from crossray.evaluation.classification.binary import argmax_counts, binary_counts
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
 from crossray.evaluation.detection.froc import froc, interpolated_froc
@@ -30,7 +30,7 @@ from crossray.evaluation.segmentation.scores import (
 
 DATASET_DICE = "Dice, whole split"
 EMPTY_IS_ONE = "Dice, empty = 1"
-MAP, FROC, AUROC = "mAP", "FROC", "AUROC"
+MAP, FROC, AUROC, F1_AT_ARGMAX = "mAP", "FROC", "AUROC", "F1 at argmax"
 
 _CALLED = 0.5
 
@@ -105,14 +105,20 @@ def detection_measures(
 
 
 def classification_measures(
-    logits: FloatArray, labels: FloatArray, targets: Sequence[str], weights: FloatArray
+    logits: FloatArray, labels: FloatArray, targets: Sequence[str], weights: FloatArray, *, two_classes: bool = False
 ) -> Measures:
-    """AUROC, average precision and F1 at a probability of 0.5: mean over the labels, then each."""
+    """AUROC, average precision and F1: mean over the labels, then each.
+
+    F1 is at a probability of 0.5, or, of ``two_classes`` whose ``logits`` are differences, at the argmax.
+    """
     each = {
         AUROC: per_label(auroc, logits, labels, weights),
         "AP": per_label(average_precision, logits, labels, weights),
-        "F1 at 0.5": binary_counts(expit(logits), labels, _CALLED, weights).f1(),
     }
+    if two_classes:
+        each[F1_AT_ARGMAX] = argmax_counts(logits, labels, weights).f1()
+    else:
+        each["F1 at 0.5"] = binary_counts(expit(logits), labels, _CALLED, weights).f1()
     found: Measures = {}
     for metric, values in each.items():
         found[Measured(metric, mean_of(targets))] = macro_mean(values)

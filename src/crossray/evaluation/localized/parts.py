@@ -7,7 +7,7 @@ every learning rate, seed and fraction reads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import torch
@@ -53,18 +53,20 @@ class LocalizedPart(Generic[TargetT]):
             unknown), :class:`BoxTargets`, or labels ``[b, K]`` (NaN unknown). A tensor's or a ``BoxTargets``' own
             ``__getitem__`` serves.
         places: ``[n]`` which films of the pool belong to this part.
+        varied: what training is given instead of ``inputs``: films at places, varied by seed and epoch.
     """
 
     inputs: Callable[[Tensor], Tensor | FeatureMaps]
     targets: Callable[[Tensor], TargetT]
     places: Tensor
+    varied: Callable[[Tensor, int, int], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.places)
 
     def only(self, places: Tensor) -> LocalizedPart[TargetT]:
         """The same pool with other films of it, such as a fraction."""
-        return LocalizedPart(self.inputs, self.targets, places)
+        return replace(self, places=places)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crossray.data.augment import ImageInputConfig, evaluation_view
+from crossray.data.augment import AugmentationConfig, ImageInputConfig, evaluation_view, training_view
 from crossray.data.store import Store
 from crossray.evaluation.localized.films import Rows
 
@@ -28,6 +28,8 @@ class Normalisation:
 
 
 HALF = Normalisation(0.5, 0.5)
+FIXED = {"half": HALF, "benchx": Normalisation(0.4978, 0.2449)}
+"""By a protocol's ``normalisation``; the others are measured."""
 
 
 def measured_normalisation(store: Store, rows: Rows) -> Normalisation:
@@ -51,16 +53,28 @@ class FilmPixels:
     """Rows of a store to normalised films ``[n, 1, size, size]``; a larger store's films are brought to ``size``.
 
     Attributes:
-        key: two with the same key give the same films.
+        key: two with the same key give the same films, unless these are varied.
+        varies: whether :meth:`varied` films are other ones.
     """
 
-    def __init__(self, store: Store, size: int, normalisation: Normalisation) -> None:
+    def __init__(
+        self, store: Store, size: int, normalisation: Normalisation, augmentation: AugmentationConfig | None = None
+    ) -> None:
         self._store = store
         std = max(normalisation.std, _SMALLEST_STD)
         self._view = ImageInputConfig(size=size, resize=size, mean=normalisation.mean, std=std)
         self.size = size
         self.key = (store.hash, size, normalisation.mean, std)
+        self.varies = augmentation is not None
+        # Crops are cut from the film as the store holds it, so that a small one keeps its detail.
+        self._varied = self._view.model_copy(
+            update={"resize": None, "augmentation": augmentation or AugmentationConfig()}
+        )
 
     def __call__(self, rows: Rows) -> Tensor:
         """Read, resize and normalise films."""
         return evaluation_view(torch.from_numpy(self._store.pixels(rows)), self._view)
+
+    def varied(self, rows: Rows, seed: int, epoch: int) -> Tensor:
+        """The same films as an epoch of training sees them; a film's crop and flip come from (seed, epoch, row)."""
+        return training_view(torch.from_numpy(self._store.pixels(rows)), rows, self._varied, seed=seed, epoch=epoch)

@@ -66,7 +66,8 @@ class Planned:
     def line(self) -> str:
         """What would be trained, in words."""
         protocol, films = self.protocol, self.films
-        batch_size = protocol.config(protocol.learning_rates[0], 0, len(films.train)).batch_size
+        config = protocol.config(protocol.learning_rates[0], 0, len(films.train))
+        batches = batches_per_epoch(len(films.train), config.batch_size, keep_last=config.keep_last)
         search = protocol.trainings - protocol.seeds
         sizes = f"{len(films.train)} / {len(films.validation)} / {len(films.test)} films"
         missing = f" ({films.absent} of the list are not in the store)" if films.absent else ""
@@ -74,7 +75,7 @@ class Planned:
         return (
             f"{protocol.id} ({protocol.preset}): {protocol.source}, {sizes}{missing}; {protocol.trainings} trainings "
             f"({search} learning rates, {protocol.seeds} seeds{together}) of at most {protocol.schedule.max_epochs} "
-            f"epochs of {batches_per_epoch(len(films.train), batch_size)} batches"
+            f"epochs of {batches} batches"
         )
 
 
@@ -99,7 +100,7 @@ def plan_localized(request: LocalizedRequest) -> Plan:
     if request.seeds is not None:
         if request.seeds < 1:
             raise ConfigError(f"{request.seeds} seeds are none.", field="--seeds")
-        protocols = [protocol.model_copy(update={"seeds": request.seeds}) for protocol in protocols]
+        protocols = [_with_seeds(protocol, request.seeds) for protocol in protocols]
     stores = _Stores(request.data)
     tasks, skipped = [], {}
     for protocol in protocols:
@@ -135,6 +136,17 @@ class _Stores:
         self._opened[path] = store
         source = store.manifest.inputs.source
         return store if source == protocol.source else f"'{path.name}' is a store of {source}, not {protocol.source}"
+
+
+def _with_seeds(protocol: LocalizedProtocol, seeds: int) -> LocalizedProtocol:
+    if protocol.seed_list and seeds > len(protocol.seed_list):
+        known = ", ".join(map(str, protocol.seed_list))
+        raise ConfigError(
+            f"protocol '{protocol.id}' has the seeds {known}; there are no {seeds}.",
+            field="--seeds",
+            remedy="Ask for fewer, or name others with --set seed_list=[...].",
+        )
+    return protocol.model_copy(update={"seeds": seeds})
 
 
 def _first(reasons: Sequence[str]) -> str:

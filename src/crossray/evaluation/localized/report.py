@@ -31,7 +31,7 @@ from crossray.evaluation.segmentation.counts import MaskCounts
 from crossray.files import explained_disk_errors, write_whole
 
 _BOXES_SHOWN = 5
-_HISTORY = {"validation_metric", "validation_loss"}
+_HISTORY = {"validation_epoch", "validation_metric", "validation_loss"}
 _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
 
@@ -68,7 +68,7 @@ def task_page(
     ``weights`` of the test films are ``[1 + draws, n]``, as for the rows; ``level`` is that of the intervals.
     """
     page = TaskPage(protocol, outcome.seeds[0], _points(kind, films, outcome.runs[0], weights, level))
-    histories = [arrays["validation_metric"] for arrays in outcome.runs]
+    histories = [(arrays["validation_epoch"], arrays["validation_metric"]) for arrays in outcome.runs]
     page.figures.append(epoch_curves(histories, protocol.metric, f"{protocol.id}: validation by epoch"))
     arrays = outcome.runs[0]
     if isinstance(kind, ClassificationKind):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossray.evaluation.classification.binary import argmax_counts
 from crossray.evaluation.detection.boxes import DetectionSet
 from crossray.evaluation.heads.boxes import BoxTargets, Detections, joined_detections, joined_targets
 from crossray.evaluation.heads.segmentation_losses import known_pixels
@@ -97,6 +98,15 @@ class AurocScorer:
         """Mean over the labels that have both classes."""
         scores, labels = (torch.cat(each).double().numpy() for each in (self._scores, self._labels))
         return float(macro_mean(per_label(auroc, scores, labels))[0])
+
+
+class ArgmaxF1Scorer(AurocScorer):
+    """F1 of one label, called where its presence has the larger logit (``TwoClassTask``); 0 if never rightly."""
+
+    def value(self) -> float:
+        """NaN without a present label and without a call."""
+        scores, labels = (torch.cat(each).double().numpy() for each in (self._scores, self._labels))
+        return float(argmax_counts(scores, labels).f1()[0, 0])
 
 
 def _pixels(where: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from crossray.evaluation.localized.image_dice import balanced_films
 from crossray.evaluation.localized.kinds import SegmentationKind, kind_of
 from crossray.evaluation.localized.map_shelf import MapShelf, Say
 from crossray.evaluation.localized.mask_heads import strides_read
-from crossray.evaluation.localized.pixels import HALF, FilmPixels, Normalisation, measured_normalisation
+from crossray.evaluation.localized.pixels import FIXED, FilmPixels, Normalisation, measured_normalisation
 from crossray.evaluation.localized.plan import LocalizedRequest, Plan, Planned
 from crossray.evaluation.localized.task_run import TaskRun
 from crossray.evaluation.localized.trunks import OpenedTrunk, open_trunk
@@ -65,7 +65,7 @@ class Session:
             kind=kind,
             trunk=trunk.maps,
             trunk_hash=trunk.opened.hash,
-            pixels=FilmPixels(films.store, protocol.size, normalisation),
+            pixels=FilmPixels(films.store, protocol.size, normalisation, protocol.augmentation),
             shelf=trunk.shelf,
             cells=self.cells,
             say=self.say,
@@ -79,14 +79,14 @@ class Session:
             measured = measured_normalisation(task.films.store, task.films.whole_train)
             return {name: np.array(value) for name, value in vars(measured).items()}
 
-        if task.protocol.normalisation == "half":
-            return HALF
-        return _normalisation(self.cells.get(*_place_of_normalisation(task), measure))
+        fixed = FIXED.get(task.protocol.normalisation)
+        return fixed or _normalisation(self.cells.get(*_place_of_normalisation(task), measure))
 
     def known_normalisation(self, task: Planned) -> Normalisation | None:
         """The same if nothing must be measured for it."""
-        if task.protocol.normalisation == "half":
-            return HALF
+        fixed = FIXED.get(task.protocol.normalisation)
+        if fixed is not None:
+            return fixed
         cell = self.cells.finished(*_place_of_normalisation(task))
         return None if cell is None else _normalisation(cell.arrays)
 
@@ -96,7 +96,7 @@ class Session:
         others = [
             np.concatenate([other.films.train, other.films.validation, other.films.test])
             for other in self.plan.tasks
-            if other.protocol.trunk == "frozen"
+            if other.protocol.keeps_maps
             and other.films.store is task.films.store
             and strides_read(other.protocol, trunk.channels) == strides
         ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import as_file, files
-from typing import get_args
+from typing import Any, get_args
 
 from crossray.errors import ConfigError
 from crossray.evaluation.localized.protocol import LocalizedProtocol, Preset
@@ -76,8 +76,26 @@ def read_protocol(name: str, preset: str = "clean", changes: Sequence[str] = ())
             remedy=f"Suites are {', '.join(suites())}; protocols are {', '.join(protocol_ids())}.",
         )
     with as_file(_PROTOCOLS / f"{name}.yaml") as file:
-        protocol = build_settings(LocalizedProtocol, apply_overrides(read_yaml(file), changes), file=file.name)
-    return protocol.as_legacy() if preset == "legacy" else protocol
+        content = read_yaml(file)
+        changes = (*_recipe(content, changes), *changes)
+        protocol = build_settings(LocalizedProtocol, apply_overrides(content, changes), file=file.name)
+    return protocol.as_legacy() if "legacy" in (preset, protocol.preset) else protocol
+
+
+def _recipe(content: Mapping[str, Any], changes: Sequence[str]) -> list[str]:
+    """What a protocol's recipe changes, as ``key=value``; asked for in the protocol's file or in ``changes``."""
+    name = apply_overrides(content, changes).get("recipe")
+    if not name:
+        return []
+    with as_file(files("crossray.evaluation.localized") / "recipes.yaml") as file:
+        known: dict[str, str] = read_yaml(file).get(content["paper"], {}).get(content["source"], {})
+    if name not in known:
+        raise ConfigError(
+            f"protocol '{content['id']}' has no recipe '{name}'.",
+            field="recipe",
+            remedy=f"It has {', '.join(known) or 'none'}.",
+        )
+    return known[name].split()
 
 
 def protocols_of(suite: str, preset: str = "clean", changes: Sequence[str] = ()) -> list[LocalizedProtocol]:

@@ -15,6 +15,7 @@ from crossray.evaluation.localized.measures import (
     AUROC,
     DATASET_DICE,
     EMPTY_IS_ONE,
+    F1_AT_ARGMAX,
     FROC,
     MAP,
     Measured,
@@ -50,6 +51,7 @@ _HEADLINES: dict[Metric, str] = {
     "map": MAP,
     "froc": FROC,
     "auroc": AUROC,
+    "f1": F1_AT_ARGMAX,
 }
 
 

@@ -40,6 +40,7 @@ class LocalizedRow(Settings):
         value: mean over the runs; ``None`` where undefined.
         low, high: 95 % interval of that mean, by bootstrap over patients of the test side.
         half_width: LoVT's, over runs: 1.96 s / sqrt(runs); ``None`` with a single run.
+        std: BenchX's ±, over runs: their standard deviation with the number of runs as divisor.
         runs, distinct, seeds: how many, how many different values, and which.
         n, positives: test films, and those that have the target (none for a mean over several).
         train, validation: films that were trained on and chosen by.
@@ -59,6 +60,7 @@ class LocalizedRow(Settings):
     low: float | None = None
     high: float | None = None
     half_width: float | None = None
+    std: float | None = None
     runs: int
     distinct: int | None = None
     seeds: str
@@ -125,6 +127,7 @@ def row_numbers(measures: Sequence[Measures], what: Measured, level: float) -> d
     if what.predictor == MODEL and len(runs) > 1 and not np.isnan(runs[:, 0]).any():
         over_runs = runs_interval(runs[:, 0].tolist())
         numbers |= {"half_width": over_runs.half_width, "distinct": over_runs.distinct}
+        numbers["std"] = float(runs[:, 0].std())
     return numbers
 
 

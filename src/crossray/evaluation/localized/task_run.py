@@ -1,14 +1,14 @@
 """One protocol on one trunk: learning rates tried on validation, fresh seeds with the best, predictions on test.
 
 Spec: ``localized_evaluation``, section 2. Every training is a cell on disk, so that a stopped call goes on. The search
-has a seed of its own: the runs that are reported repeat none of it (defect 3 was that they did).
+has a seed of its own: the runs that are reported repeat none of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Generic, Literal, TypeVar
 
@@ -32,12 +32,10 @@ from crossray.files import sha256_of_json
 TruthT = TypeVar("TruthT")
 PredictionT = TypeVar("PredictionT")
 
-SEARCH_SEED = 0
-
 Stage = Literal["search", "run"]
 
 #: Parts of a protocol that no training depends on.
-_WORDS = {"notes", "number", "paper", "seeds", "legacy", "shares"}
+_WORDS = {"notes", "number", "paper", "seeds", "seed_list", "recipe", "legacy", "shares"}
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class TaskRun(Generic[TruthT, PredictionT]):
             seeds=tuple(run.seed for run in runs),
             runs=tuple(found),
             validation=tuple(float(cell["best_metric"]) for cell in found),
-            epochs=tuple(len(cell["validation_metric"]) for cell in found),
+            epochs=tuple(int(cell["validation_epoch"][-1]) for cell in found),
         )
 
     def pieces(self) -> tuple[Piece, ...]:
@@ -112,7 +110,10 @@ class TaskRun(Generic[TruthT, PredictionT]):
         found = [_piece(name, cell) for _, name, cell in searched]
         metrics = [(rate, float(cell.arrays["best_metric"])) for rate, _, cell in searched if cell is not None]
         if len(metrics) < len(searched):
-            return (*found, *(Piece(f"{self.protocol.id}/run-?-{seed}", done=False) for seed in self._seeds))
+            return (
+                *found,
+                *(Piece(f"{self.protocol.id}/run-?-{seed}", done=False) for seed in self.protocol.run_seeds),
+            )
         places = [self._place("run", run) for run in self._final_runs(metrics)]
         return (*found, *(_piece(name, self.cells.finished(name, key)) for name, key in places))
 
@@ -120,17 +121,13 @@ class TaskRun(Generic[TruthT, PredictionT]):
     def searches(self) -> tuple[Run, ...]:
         """A training of each learning rate; none where there is no choice."""
         rates = self.protocol.learning_rates
-        return tuple(Run(rate, SEARCH_SEED) for rate in rates) if len(rates) > 1 else ()
+        return tuple(Run(rate, self.protocol.search_seed) for rate in rates) if len(rates) > 1 else ()
 
     def _final_runs(self, searched: Sequence[tuple[float, float]]) -> tuple[Run, ...]:
         """The runs with the rate of the best metric, of equal ones the first; NaN is no candidate unless all are."""
         first = self.protocol.learning_rates[0]
         rate = max(searched, key=lambda pair: _or_worst(pair[1]))[0] if searched else first
-        return tuple(Run(rate, seed) for seed in self._seeds)
-
-    @property
-    def _seeds(self) -> range:
-        return range(SEARCH_SEED + 1, SEARCH_SEED + 1 + self.protocol.seeds)
+        return tuple(Run(rate, seed) for seed in self.protocol.run_seeds)
 
     def _cell(self, stage: Stage, run: Run, train: Callable[[Run], Trained]) -> Arrays:
         """A finished training: its validation and, of a run that is reported, its predictions."""
@@ -140,10 +137,11 @@ class TaskRun(Generic[TruthT, PredictionT]):
             best = trained.best
             self.say(
                 f"{self.protocol.id}: {stage}, learning rate {run.rate:g}, seed {run.seed}: best epoch {best.epoch} of "
-                f"{len(trained.history)}, validation {best.validation_metric:.4f}"
+                f"{trained.history[-1].epoch}, validation {best.validation_metric:.4f}"
             )
             return (self._predictions(trained) if stage == "run" else {}) | {
                 "best_metric": np.array(best.validation_metric),
+                "validation_epoch": np.array([epoch.epoch for epoch in trained.history]),
                 "validation_metric": np.array([epoch.validation_metric for epoch in trained.history]),
                 "validation_loss": np.array([epoch.validation_loss for epoch in trained.history]),
             }
@@ -187,8 +185,8 @@ class TaskRun(Generic[TruthT, PredictionT]):
         """Train, validation and test, on maps where the trunk is frozen and there is room for them."""
         sides = (self.films.train, self.films.validation, self.films.test)
         every = np.concatenate(sides)
-        frozen = self.protocol.trunk == "frozen"
-        found = self.shelf.maps(self.pixels, every, self.also, self.strides) if frozen else None
+        keeps = self.protocol.keeps_maps
+        found = self.shelf.maps(self.pixels, every, self.also, self.strides) if keeps else None
         maps, pool = found if found is not None else (None, np.unique(every))
         inputs = maps if maps is not None else lambda places: self.pixels(pool[places.numpy()])
         train, validation, test = (
@@ -199,6 +197,8 @@ class TaskRun(Generic[TruthT, PredictionT]):
             )
             for rows in sides
         )
+        if self.pixels.varies:
+            train = replace(train, varied=lambda places, *seed: self.pixels.varied(pool[places.numpy()], *seed))
         return train, validation, test
 
     def pool(self) -> Rows | None:

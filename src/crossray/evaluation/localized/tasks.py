@@ -19,6 +19,8 @@ from crossray.evaluation.heads.yolo_loss import yolo_loss
 TruthT = TypeVar("TruthT", contravariant=True)
 PredictionT = TypeVar("PredictionT", covariant=True)
 
+_UNKNOWN = -100  # a class that PyTorch's cross-entropy passes over
+
 
 class LocalizedTask(Protocol[TruthT, PredictionT]):
     """Loss and prediction of one kind of task. A head's outputs are tensors or tuples of them, as the head says."""
@@ -77,6 +79,24 @@ class DetectionTask:
                 field="image.size",
                 remedy="Give both the same size.",
             )
+
+
+@dataclass(frozen=True)
+class TwoClassTask:
+    """One label ``[b, 1]`` (NaN unknown) against two logits, absent and present; the prediction is their difference.
+
+    The difference is above 0 where the label is the argmax, and ranks as its probability does.
+    """
+
+    def loss(self, outputs: Tensor, truth: Tensor) -> Tensor:
+        """Mean cross-entropy over the known labels; 0 where none is known."""
+        wanted = torch.where(torch.isnan(truth[:, 0]), float(_UNKNOWN), truth[:, 0]).long()
+        entropy = F.cross_entropy(outputs, wanted, ignore_index=_UNKNOWN, reduction="sum")
+        return entropy / (wanted != _UNKNOWN).sum().clamp(min=1)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Differences ``[b, 1]``."""
+        return outputs[:, 1:] - outputs[:, :1]
 
 
 @dataclass(frozen=True)

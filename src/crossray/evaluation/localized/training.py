@@ -1,8 +1,8 @@
 """Training of one head (and, in fine-tuning, its trunk) on one task: the loop of the localized protocols.
 
-Spec: ``localized_evaluation``, section 2. Adam, a plateau schedule on the validation loss, the epoch chosen and
-training ended by the validation metric. Everything random comes from (seed, epoch): the same seed gives the same
-weights.
+Spec: ``localized_evaluation``, section 2; ``downstream_protocols``, 8.1. A plateau schedule on the validation loss or
+a rate by step, the epoch chosen and training ended by the validation metric. Everything random comes from (seed, epoch,
+film): the same seed gives the same weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LocalizedResult:
     Attributes:
         model: with the weights of the best epoch, in evaluation mode.
         best: the epoch that was chosen.
-        history: every epoch that was run; its length is the epoch that training stopped after.
+        history: every epoch after which validation was looked at; training stopped after the last.
     """
 
     model: LocalizedModel
@@ -67,7 +67,7 @@ def train_localized(
         train, validation: films; with a frozen trunk their inputs may be maps that were made before.
         scorer: makes the validation metric, afresh for every epoch.
         config: the schedule.
-        progress: called after each epoch.
+        progress: called after each look at validation.
 
     Raises:
         ConfigError: fewer training films than a batch, or a trunk that should learn is given maps.
@@ -81,6 +81,9 @@ def train_localized(
         best: dict[str, Tensor] = {}
         while not watch.is_over:
             loop.run_epoch(task, train, watch)
+            if not watch.looks_next:
+                watch.pass_over()
+                continue
             measured = evaluate_localized(model, task, validation, scorer, config.batch_size)
             if watch.observe(measured.loss, measured.metric):
                 best = {name: value.clone() for name, value in _learnt(model, config).state_dict().items()}
@@ -100,24 +103,26 @@ class _Loop:
 
     def __init__(self, model: LocalizedModel, config: LocalizedConfig) -> None:
         self.model, self.config = model, config
-        kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-        parameters = list(_learnt(model, config).parameters())
-        self.optimizer = kind(parameters, lr=config.learning_rate, betas=config.betas, weight_decay=config.weight_decay)
+        self.optimizer = make_optimizer(model, config)
         self.batch = 0
 
     def run_epoch(self, task: LocalizedTask[TargetT, PredictionT], train: LocalizedPart[TargetT], watch: Watch) -> None:
-        """One pass over whole batches."""
+        """One pass over the films, in batches."""
         if self.config.trunk == "finetune":
             if self._is_warming_up:
                 self.model.trunk.freeze()
             else:
                 self.model.trunk.release()
         self.model.train()
-        order = train.places[film_order(len(train), self.config, len(watch.history))]
-        for place in range(batches_per_epoch(len(train), self.config.batch_size)):
+        order = train.places[film_order(len(train), self.config, watch.epochs)]
+        size = self.config.batch_size
+        for place in range(batches_per_epoch(len(train), size, keep_last=self.config.keep_last)):
             self._let_the_trunk_learn(watch)
-            places = order[place * self.config.batch_size : (place + 1) * self.config.batch_size]
-            self._step(task.loss(self.model(self._inputs(train, places)), train.targets(places)), watch.plateau.rate)
+            if self.config.cosine is not None:
+                watch.plateau.rate = self.config.learning_rate * self.config.cosine.factor(self.batch)
+            places = order[place * size : (place + 1) * size]
+            outputs = self.model(self._inputs(train, places, watch.epochs))
+            self._step(task.loss(outputs, train.targets(places)), watch.plateau.rate)
 
     @property
     def _is_warming_up(self) -> bool:
@@ -135,7 +140,9 @@ class _Loop:
         if ends_here or self.config.rate_resets:
             watch.plateau.rate = self.config.learning_rate
 
-    def _inputs(self, train: LocalizedPart[TargetT], places: Tensor) -> Tensor | FeatureMaps:
+    def _inputs(self, train: LocalizedPart[TargetT], places: Tensor, epoch: int) -> Tensor | FeatureMaps:
+        if train.varied is not None:
+            return train.varied(places, self.config.seed, epoch)
         inputs = train.inputs(places)
         if isinstance(inputs, FeatureMaps) and self.config.trunk == "finetune":
             raise ConfigError(
@@ -147,11 +154,25 @@ class _Loop:
 
     def _step(self, loss: Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch ships no types for it
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(_learnt(self.model, self.config).parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.batch += 1
+
+
+def make_optimizer(model: LocalizedModel, config: LocalizedConfig) -> torch.optim.Optimizer:
+    """The optimiser of a run. Its groups, the trunk if it learns and the head, have a ``share`` of the rate each."""
+    groups = [{"params": list(model.head.parameters()), "share": 1.0}]
+    if config.trunk == "finetune":
+        groups.insert(0, {"params": list(model.trunk.parameters()), "share": config.trunk_rate})
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, weight_decay=decay)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(groups, lr=rate, betas=config.betas, weight_decay=decay)
 
 
 def _learnt(model: LocalizedModel, config: LocalizedConfig) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What follows from the validation after each epoch: the learning rate, the best epoch, and when to stop."""
+"""What follows from looks at validation: the learning rate, the best epoch, and when to stop."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Plateau:
 
 @dataclass
 class EarlyStop:
-    """The best epoch so far, and whether ``patience`` epochs in a row were no better."""
+    """The best epoch so far, and whether ``patience`` looks in a row were no better."""
 
     patience: int
     min_delta: float
@@ -75,7 +75,13 @@ class EpochRecord:
 
 
 class Watch:
-    """Plateau and early stop of one run, and its history."""
+    """Rate, early stop and history of one run.
+
+    Attributes:
+        epochs: how many have been run.
+        plateau: holds the learning rate.
+        history: the epochs after which validation was looked at.
+    """
 
     def __init__(self, config: LocalizedConfig) -> None:
         self.config = config
@@ -83,20 +89,30 @@ class Watch:
         self.plateau = Plateau(warm, config.plateau_factor, config.plateau_patience)
         self.stop = EarlyStop(config.patience, config.min_delta)
         self.history: list[EpochRecord] = []
+        self.epochs = 0
+
+    @property
+    def looks_next(self) -> bool:
+        """Whether validation is looked at after the epoch that is under way; if not, it is passed over."""
+        return self.config.is_looked_at(self.epochs + 1)
+
+    def pass_over(self) -> None:
+        """Count an epoch after which nobody looks."""
+        self.epochs += 1
 
     def observe(self, loss: float, metric: float) -> bool:
         """Take in the validation after an epoch; true if its weights are the best so far."""
-        epoch = len(self.history) + 1
-        self.history.append(EpochRecord(epoch, loss, metric, self.plateau.rate))
+        self.epochs += 1
+        self.history.append(EpochRecord(self.epochs, loss, metric, self.plateau.rate))
         self.plateau.observe(loss)
-        return self.stop.observe(epoch, metric if self.config.selection == "metric" else -loss)
+        return self.stop.observe(self.epochs, metric if self.config.selection == "metric" else -loss)
 
     @property
     def is_over(self) -> bool:
         """Whether the run has ended, by its patience or its number of epochs."""
-        return self.stop.is_over or len(self.history) >= self.config.max_epochs
+        return self.stop.is_over or self.epochs >= self.config.max_epochs
 
     @property
     def best(self) -> EpochRecord:
         """The epoch whose weights are kept."""
-        return self.history[self.stop.best_epoch - 1]
+        return next(record for record in self.history if record.epoch == self.stop.best_epoch)

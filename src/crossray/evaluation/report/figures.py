@@ -176,14 +176,13 @@ def froc_curves(curves: Mapping[str, FrocCurve], title: str) -> str:
         return _svg(figure, title)
 
 
-def epoch_curves(runs: Sequence[FloatArray], metric: str, title: str) -> str:
-    """The validation metric by epoch, one line a run."""
+def epoch_curves(runs: Sequence[tuple[FloatArray, FloatArray]], metric: str, title: str) -> str:
+    """The validation metric by epoch: epochs and values, one line a run."""
     from matplotlib.ticker import MaxNLocator
 
     with _figure(5.4, 2.4) as figure:
         axes = figure.add_subplot()
-        for values in runs:
-            epochs = list(range(1, len(values) + 1))
+        for epochs, values in runs:
             axes.plot(epochs, values, marker="o", markersize=2.5, color=_SERIES[1], linewidth=1.2)
         axes.set(title="Validation", xlabel="epoch", ylabel=metric.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,0 +1,67 @@
+"""Cross-entropy of two logits, and F1 of the present class at the argmax (downstream_protocols, 8.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score
+from torch.nn import functional as F
+
+from crossray.evaluation.classification.binary import argmax_counts
+from crossray.evaluation.localized.measures import F1_AT_ARGMAX, Measured, classification_measures
+from crossray.evaluation.localized.scorers import ArgmaxF1Scorer
+from crossray.evaluation.localized.tasks import TwoClassTask
+
+
+def test_f1_is_scikit_learns_of_the_argmax_also_where_logits_tie() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randint(-2, 3, (60, 2), generator=generator) * 1e-20  # differences that a sigmoid rounds to 0.5
+    labels = (torch.rand(60, 1, generator=generator) < 0.4).float()
+    expected = f1_score(labels[:, 0], logits.argmax(dim=1))
+    assert (logits[:, 0] == logits[:, 1]).any()
+    differences = TwoClassTask().predict(logits)
+    score = ArgmaxF1Scorer()
+    for p, q in zip(torch.split(differences, 7), torch.split(labels, 7), strict=True):
+        score.add(p, q)
+    assert score.value() == pytest.approx(expected)
+    ones = np.ones((1, 60))
+    found = classification_measures(
+        differences.double().numpy(), labels.double().numpy(), ("x",), ones, two_classes=True
+    )
+    assert found[Measured(F1_AT_ARGMAX, "x")] == pytest.approx(expected)
+    assert {what.metric for what in found} == {"AUROC", "AP", F1_AT_ARGMAX}
+
+
+def test_f1_under_draws_is_that_of_the_rows_written_out_and_unknown_labels_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    differences, labels = rng.normal(size=(40, 1)), (rng.random((40, 1)) < 0.5).astype(float)
+    weights = rng.integers(0, 3, size=(5, 40)).astype(float)
+    found = argmax_counts(differences, labels, weights).f1()[:, 0]
+    for draw, value in zip(weights.astype(int), found, strict=True):
+        rows = np.repeat(np.arange(40), draw)
+        assert value == pytest.approx(f1_score(labels[rows, 0], differences[rows, 0] > 0))
+    padded = np.concatenate([differences, [[9.0]]]), np.concatenate([labels, [[np.nan]]])
+    assert argmax_counts(*padded).f1() == argmax_counts(differences, labels).f1()
+
+
+def test_calling_nothing_scores_zero_and_nothing_to_call_is_undefined() -> None:
+    never = torch.full((3, 1), -1.0)
+    score = ArgmaxF1Scorer()
+    score.add(never, torch.tensor([[1.0], [0.0], [0.0]]))
+    assert score.value() == 0
+    empty = ArgmaxF1Scorer()
+    empty.add(never, torch.zeros(3, 1))
+    assert np.isnan(empty.value())
+
+
+def test_cross_entropy_is_pytorchs_over_the_known_labels() -> None:
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    labels = torch.tensor([[1.0], [0.0], [torch.nan], [1.0], [0.0], [torch.nan]])
+    known = torch.tensor([0, 1, 3, 4])
+    loss = TwoClassTask().loss(logits, labels)
+    expected = F.cross_entropy(logits[known], labels[known, 0].long())
+    assert float(loss) == pytest.approx(float(expected))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert torch.allclose(gradient, torch.autograd.grad(expected, logits)[0])
+    assert float(TwoClassTask().loss(logits, torch.full((6, 1), torch.nan))) == 0
