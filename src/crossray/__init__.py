@@ -27,7 +27,7 @@ def load(
 
     Args:
         run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``; or a released checkpoint of
-            GLoRIA or MGCA, a file.
+            GLoRIA, MGCA, PRIOR or LoVT, a file.
         checkpoint: which of the run's weights, ``best`` or ``last``.
         device: where to compute.
         vocabulary: of a released checkpoint, which holds none: folder or hub id of the BERT that it began with.

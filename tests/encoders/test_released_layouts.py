@@ -22,7 +22,7 @@ LAYOUTS = {
     "GLoRIA": "gloria.img_encoder.model.",
     "MGCA": "img_encoder_q.model.",
     "PRIOR": "image_encoder.encoder.",
-    "LoVT": "encoder_a.feature_extractor.backbone_layers.",
+    "LoVT": "model_a.encoder.feature_extractor.backbone_layers.",
 }
 WITHOUT_CLASSIFIER = ("GLoRIA", "PRIOR", "LoVT")
 

@@ -36,7 +36,11 @@ def architecture_of(path: Path) -> str:
     Raises:
         ConfigError: the file cannot be read, or holds neither, or several that differ.
     """
-    weights = read_state_dict(path)
+    return architecture_in(read_state_dict(path), path)
+
+
+def architecture_in(weights: Mapping[str, Tensor], path: Path) -> str:
+    """As :func:`architecture_of`, of a file that has been read."""
     found = {_resnet(weights, prefix) for prefix in _prefixes(weights, "layer4.0.conv1.weight")}
     found |= {_vit(weights, prefix) for prefix in _prefixes(weights, "patch_embed.proj.weight")}
     if len(found) == 1 and None not in found:

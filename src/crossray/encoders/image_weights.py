@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
@@ -128,6 +130,7 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
     weights = _below_prefix(weights, stem, needed, source)
     if stem in weights and weights[stem].shape[1] != in_channels:
         weights[stem] = _for_channels(weights[stem], in_channels)
+    weights = with_positions_of(trunk, weights)
     missing = [name for name in needed if name not in weights]
     unexpected = [name for name in weights if name not in wanted and not _is_of_classifier(trunk, name)]
     if missing:
@@ -153,6 +156,23 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
     trunk.load_state_dict({name: weights[name] for name in needed}, strict=False)
 
 
+def with_positions_of(trunk: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A trunk's tensors with the table of positions of a ViT resampled, as timm does it, to the films of this trunk.
+
+    Weights without such a table, and tables of square grids that fit already, are given back as they are.
+    """
+    model: Any = trunk
+    own, given = getattr(model, "pos_embed", None), weights.get("pos_embed")
+    if own is None or given is None or own.ndim != 3 or given.ndim != 3 or not hasattr(model, "num_prefix_tokens"):
+        return weights
+    prefix = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
+    places = given.shape[1] - prefix
+    if given.shape[1] == own.shape[1] or places < 1 or math.isqrt(places) ** 2 != places:
+        return weights  # of another kind of table the shapes are told where they are compared
+    resampled = resample_abs_pos_embed(given, model.patch_embed.grid_size, num_prefix_tokens=prefix)
+    return weights | {"pos_embed": resampled}
+
+
 def _is_of_classifier(trunk: nn.Module, name: str) -> bool:
     """A trunk is made without the classifier that a file may still have."""
     configuration: Any = trunk.pretrained_cfg
@@ -170,7 +190,8 @@ def _below_prefix(weights: dict[str, Tensor], stem: str, needed: Sequence[str], 
 
     The released checkpoints hold a ResNet under torchvision's names, which are timm's too: GLoRIA's below
     ``gloria.img_encoder.model.``, MGCA's below ``img_encoder_q.model.``, PRIOR's below ``image_encoder.encoder.``,
-    LoVT's below ``feature_extractor.backbone_layers.``. So the first layer's name says what to look below.
+    LoVT's below ``model_a.encoder.feature_extractor.backbone_layers.``. So the first layer's name says what to look
+    below.
     """
     if stem in weights:
         return weights

@@ -6,6 +6,7 @@ order films or sentences, and neither is a probability. Research only, not for d
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,18 @@ from crossray.data.geometry import FilmGeometry, prepare_film
 from crossray.errors import ConfigError
 from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel, Progress
-from crossray.inference.released import PREPARED_SIZE, VOCABULARY, load_released
+from crossray.inference.released import VOCABULARY, load_released
 from crossray.inference.run_files import prepared_size_of
 
 Film: TypeAlias = "Path | str | NDArray[np.uint8]"
 """A file (DICOM, PNG, JPEG), or grey pixels ``[height, width]`` uint8 with bright bones."""
 
 FloatArray = NDArray[np.float32]
+
+_NO_PLACES = (
+    "this model's regions are no places: each holds a few channels of the whole film, as the published code reads its "
+    "maps. The heat map shows the published attention, laid out as if they were."
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Model:
         """
         run = Path(run)
         if run.is_file():
-            return cls(load_released(run, vocabulary, device=device), PREPARED_SIZE)
+            return cls(*load_released(run, vocabulary, device=device))
         return cls(JointModel.load(run, checkpoint, device=device), prepared_size_of(run))
 
     @property
@@ -158,11 +164,14 @@ class Model:
 
         The scale differs by method, and every phrase points somewhere, also where nothing is: a map says where, not
         whether. Film that the model's crop left out has the map's smallest value. Draw it with
-        :func:`crossray.plots.plot_grounding`.
+        :func:`crossray.plots.plot_grounding`. Of a model whose regions are no places, as PRIOR's released one, a
+        warning says so.
 
         Raises:
             ConfigError: the method says nothing about places.
         """
+        if not self.joint.method.regions_are_places:
+            warnings.warn(_NO_PLACES, stacklevel=2)
         prepared, (geometry,) = self._prepared([film])
         heat = self.joint.phrase_map(self.joint.embed_images(prepared), [phrase], [0])[0].numpy()
         window = evaluation_window(self.prepared_size, self.joint.image_config)

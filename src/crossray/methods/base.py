@@ -151,6 +151,8 @@ class Method(nn.Module, ABC):
         image_views: 2 asks the loader for a second view of each film (``PairBatch.second_view``).
         reads_reports: False for image-only comparators: they have no retrieval and no zero-shot classification.
         local_unit: what the items of :class:`TextEmbedding` are.
+        regions_are_places: False where a published defect makes each region of parts of all places, so that a map of
+            regions cannot be laid over a film.
     """
 
     name: ClassVar[str]
@@ -158,6 +160,7 @@ class Method(nn.Module, ABC):
     image_views: ClassVar[int] = 1
     reads_reports: ClassVar[bool] = True
     local_unit: ClassVar[Literal["word", "sentence"] | None] = None
+    regions_are_places: bool = True
 
     @property
     def auxiliary_tasks(self) -> tuple[AuxiliaryTask, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 
 from crossray.data.split_files import read_split
 from crossray.data.splits import Fold, SplitList
@@ -17,6 +18,7 @@ from crossray.evaluation.heads.trunk import MapTrunk
 from crossray.evaluation.localized.films import TaskFilms
 from crossray.evaluation.localized.trunks import open_trunk
 from crossray.inference.joint_model import JointModel
+from crossray.settings import build_settings
 
 
 def films_with_test_side(folder: Path, test: tuple[str, ...]) -> TaskFilms:
@@ -76,3 +78,39 @@ def test_a_file_alone_is_a_trunk_of_the_architecture_that_its_tensors_tell(tmp_p
     assert loaded.name == "resnet18 (gloria.ckpt)"
     weights = zip(loaded.encoder.parameters(), random.encoder.parameters(), strict=True)
     assert all(torch.equal(new, old) for new, old in weights)
+
+
+@pytest.fixture(scope="module")
+def vit_run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT trained at 32 pixels."""
+    from crossray.training.pretrain import pretrain
+    from crossray.training.recipe import Recipe
+
+    recipe = {
+        "data": {"store": str(trained / "store"), "split": str(trained / "split.json"), "fold": "0"},
+        "image": {"size": 32},
+        "image_encoder": {"name": "test_vit", "pretrained": "none", "trunk_options": {"img_size": 32}},
+        "text_encoder": {"layers": 1, "width": 32, "vocabulary_size": 200, "max_tokens": 40},
+        "method": {"name": "convirt"},
+        "training": {"epochs": 1, "batch_size": 16},
+        "runtime": {"progress": False, "tensorboard": False},
+    }
+    run = tmp_path_factory.mktemp("runs") / "vit"
+    pretrain(build_settings(Recipe, recipe), run)
+    return run
+
+
+def test_a_runs_vit_takes_films_of_another_size(vit_run: Path) -> None:
+    own = JointModel.load(vit_run).method.image_encoder
+    assert isinstance(own, ImageEncoder)
+    larger = open_trunk(str(vit_run), 64).encoder
+    table: torch.Tensor = own.trunk.pos_embed  # type: ignore[assignment]
+    assert torch.equal(larger.trunk.pos_embed, resample_abs_pos_embed(table, [4, 4]))  # type: ignore[arg-type]
+    films = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        assert MapTrunk(larger)(torch.rand(1, 1, 64, 64)).pooled.shape == (1, 64)
+        same = open_trunk(str(vit_run), 32).encoder
+        assert torch.equal(MapTrunk(same).freeze()(films).pooled, own(films).pooled)
+    weights = str(vit_run / "checkpoints" / "best.safetensors")
+    of_file = open_trunk("timm:test_vit", 64, weights=weights).encoder
+    assert torch.equal(of_file.trunk.pos_embed, larger.trunk.pos_embed)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import torch
 from crossray.data.split_files import read_split
 from crossray.encoders.image import ImageEncoder, ImageEncoderConfig
 from crossray.encoders.image_layout import architecture_of
+from crossray.encoders.image_weights import with_positions_of
 from crossray.errors import ConfigError
 from crossray.evaluation.localized.films import TaskFilms
 from crossray.evaluation.models import trainable_encoder
@@ -74,7 +75,7 @@ def open_trunk(where: str, size: int, *, weights: str | None = None, checkpoint:
             raise ConfigError(
                 "a run has its own weights.", field="--weights", remedy=f"Leave it out, or use {_TIMM}NAME."
             )
-        return _trunk_of_run(Path(where), checkpoint)
+        return _trunk_of_run(Path(where), size, checkpoint)
     shown, config = trunk_from_elsewhere(where, size, weights=weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
@@ -97,8 +98,9 @@ def trunk_from_elsewhere(where: str, size: int, *, weights: str | None = None) -
         where, weights = f"{_TIMM}{architecture_of(Path(where))}", where
     kind, _, name = where.partition(":")
     pretrained = "none" if kind == "random" else weights or "imagenet"
-    options: dict[str, int | float | bool | str] = {"img_size": size} if any(part in name for part in _SIZED) else {}
-    config = ImageEncoderConfig(name=name, pretrained=pretrained, in_channels=3, local_stage=-1, trunk_options=options)
+    config = ImageEncoderConfig(
+        name=name, pretrained=pretrained, in_channels=3, local_stage=-1, trunk_options=_sized(name, size)
+    )
     return f"{name} ({'random' if kind == 'random' else Path(pretrained).name})", config
 
 
@@ -106,7 +108,11 @@ def _is_of_run(where: str, weights: str | None) -> bool:
     return not where.startswith((_TIMM, _RANDOM)) and (weights is not None or not Path(where).is_file())
 
 
-def _trunk_of_run(path: Path, checkpoint: str) -> OpenedTrunk:
+def _sized(name: str, size: int) -> dict[str, int | float | bool | str]:
+    return {"img_size": size} if any(part in name for part in _SIZED) else {}
+
+
+def _trunk_of_run(path: Path, size: int, checkpoint: str) -> OpenedTrunk:
     runs = find_runs([path], checkpoint)
     if len(runs) > 1:
         folds = ", ".join(run.path.name for run in runs)
@@ -115,8 +121,10 @@ def _trunk_of_run(path: Path, checkpoint: str) -> OpenedTrunk:
     trained = JointModel.load(run.path, checkpoint=checkpoint).method.image_encoder
     if not isinstance(trained, ImageEncoder):
         raise ConfigError("has no image encoder.", file=path)
-    encoder = trainable_encoder(run.model.image_encoder.model_copy(update={"resize_to": None}), initial_weights=False)
-    encoder.load_state_dict(trained.state_dict())
+    own = run.model.image_encoder
+    changed = {"resize_to": None, "trunk_options": own.trunk_options | _sized(own.name, size)}
+    encoder = trainable_encoder(own.model_copy(update=changed), initial_weights=False)
+    encoder.trunk.load_state_dict(with_positions_of(encoder.trunk, trained.trunk.state_dict()))
     return OpenedTrunk(f"{run.path.name} ({run.method})", encoder, _hash(encoder), run)
 
 

@@ -76,6 +76,7 @@ class Prior(Method):
     def __init__(self, image_encoder: ImageEncoder, text_encoder: TextEncoder, config: PriorConfig) -> None:
         super().__init__()
         self.config = config
+        self.regions_are_places = config.token_layout == "spatial"
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         channels, width = image_encoder.pooled_channels, config.embed_dim
