@@ -91,6 +91,22 @@ class ImageEncoder(nn.Module):
             )
         self._frozen_modules = _freeze(self.trunk, [stage["module"] for stage in stages], config)
 
+    def learn_last(self, stages: int) -> None:
+        """Freeze all but the last so many feature stages (ViT: blocks) and what comes after them.
+
+        Raises:
+            ConfigError: there are not so many.
+        """
+        if stages > len(self.stages):
+            raise ConfigError(
+                f"{self.config.name} has {len(self.stages)} feature stages; the last {stages} cannot learn.",
+                field="trunk",
+                remedy=f"Choose partial:{len(self.stages)} at most, or finetune.",
+            )
+        config = self.config.model_copy(update={"frozen_stages": len(self.stages) - stages})
+        names = [stage["module"] for stage in _feature_stages(self.trunk)]
+        self._frozen_modules = _freeze(self.trunk, names, config)
+
     def forward(self, pixels: Tensor) -> ImageFeatures:
         """Run the trunk once.
 

@@ -148,6 +148,8 @@ def test_changes_lie_over_a_protocol() -> None:
         ("metric=froc", "segmentation has no metric 'froc'"),
         ("schedule.warmup_batches=20", "belong to trunk: finetune"),
         ("shares=[0.5,0.2,0.2]", "shares must add up to 1"),
+        ("trunk=partial:0", "trunk"),
+        ("trunk=half", "trunk"),
     ],
 )
 def test_a_change_that_does_not_fit_is_explained(change: str, message: str) -> None:

@@ -115,6 +115,14 @@ def test_a_fine_tuned_classification_protocol_runs(data: Path) -> None:
     assert results.headline("prior_rsna_classification").metric == "AUROC"
 
 
+def test_a_protocol_fine_tunes_part_of_its_trunk_if_asked_to(data: Path, tmp_path: Path) -> None:
+    request = small_request("prior_rsna_classification", data, seeds=1, out=tmp_path)
+    results = run_localized(replace(request, changes=(*request.changes, "trunk=partial:1", "train_fraction=0.5")))
+    row = results.headline("prior_rsna_classification")
+    assert "trunk=partial:1" in row.changed
+    assert row.train == 8
+
+
 def test_a_plan_says_what_would_be_trained_and_opens_no_trunk(data: Path) -> None:
     plan = plan_localized(small_request("localized18", data, trunk="no such trunk"))
     assert [task.protocol.number for task in plan.tasks] == list(range(1, 10))

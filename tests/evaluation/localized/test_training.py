@@ -110,6 +110,32 @@ def test_the_random_state_of_the_caller_is_left_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "stages", "still", "learning"),
+    [("test_resnet", 2, ("stem", "conv1", "bn1", "layer1", "layer2"), ("layer3", "layer4")),
+     ("test_vit", 1, ("patch_embed", "pos_embed", "blocks.0", "blocks.4"), ("blocks.5", "norm"))],
+)  # fmt: skip
+def test_partial_fine_tuning_moves_the_last_stages_alone(
+    name: str, stages: int, still: tuple[str, ...], learning: tuple[str, ...]
+) -> None:
+    trunk = small_trunk(name)
+    before = {name: value.clone() for name, value in trunk.state_dict().items()}
+    tuned = train_unet(trunk, config(trunk=f"partial:{stages}")).model.trunk
+    assert all(torch.equal(value, before[name]) for name, value in trunk.state_dict().items())
+    moved = {name for name, value in tuned.state_dict().items() if not torch.equal(value, before[name])}
+    assert not [tensor for tensor in moved if tensor.startswith(tuple(f"encoder.trunk.{part}" for part in still))]
+    for part in learning:
+        assert [tensor for tensor in moved if tensor.startswith(f"encoder.trunk.{part}")], part
+
+
+def test_partial_fine_tuning_of_every_stage_is_fine_tuning() -> None:
+    trunk = small_trunk("test_resnet")
+    whole, every = (train_unet(trunk, config(trunk=mode)) for mode in ("finetune", "partial:5"))
+    assert whole.history == every.history
+    with pytest.raises(ConfigError, match=r"test_resnet has 5 feature stages; the last 6 cannot learn.*partial:5"):
+        train_unet(trunk, config(trunk="partial:6"))
+
+
 class _Modes(nn.Module):
     """A head that notes, at every training batch, what state the trunk and the optimiser's target are in."""
 

@@ -6,12 +6,15 @@ Spec: ``localized_evaluation``, section 2 (schedule) and section 7 (defects 4 an
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from crossray.errors import ConfigError
 from crossray.settings import Settings
+
+TrunkMode = Annotated[str, Field(pattern=r"^(frozen|finetune|partial:[1-9][0-9]*)$")]
+"""``partial:k`` lets the trunk's last k feature stages learn, of a ViT its last k blocks (as timm counts them)."""
 
 
 class CosineDecay(Settings):
@@ -120,7 +123,7 @@ class LocalizedConfig(Schedule):
     Attributes:
         learning_rate: of the head, and of the trunk too once it learns.
         trunk: ``frozen`` trains the head only; ``finetune`` the head alone for the first ``warmup_batches``, and then
-            everything.
+            everything; ``partial:k`` the same with the trunk's last k stages instead of everything.
         seed: of the head's first weights, of the order of films, and of how they are varied.
     """
 
@@ -128,16 +131,27 @@ class LocalizedConfig(Schedule):
     batch_size: int = Field(default=64, ge=1)
     max_epochs: int = Field(default=100, ge=1)
     patience: int = Field(default=10, ge=1)
-    trunk: Literal["frozen", "finetune"] = "frozen"
+    trunk: TrunkMode = "frozen"
     seed: int = 0
 
     @model_validator(mode="after")
     def _only_a_trunk_that_learns_has_a_warm_up(self) -> LocalizedConfig:
-        if self.trunk == "frozen" and (self.warmup_batches or self.rate_resets or self.late_train_mode):
+        if not self.trunk_learns and (self.warmup_batches or self.rate_resets or self.late_train_mode):
             raise ValueError("warmup_batches, rate_resets and late_train_mode belong to trunk: finetune")
-        if self.trunk == "frozen" and self.trunk_rate != 1:
+        if not self.trunk_learns and self.trunk_rate != 1:
             raise ValueError("trunk_rate belongs to trunk: finetune")
         return self
+
+    @property
+    def trunk_learns(self) -> bool:
+        """Whether any of the trunk learns."""
+        return self.trunk != "frozen"
+
+    @property
+    def last_stages(self) -> int | None:
+        """How many of the trunk's stages learn; ``None``: all or none."""
+        mode, _, stages = self.trunk.partition(":")
+        return int(stages) if mode == "partial" else None
 
 
 def batches_per_epoch(films: int, batch_size: int, *, keep_last: bool = False) -> int:

@@ -76,7 +76,7 @@ def train_linear_grid(
     pools = [_pool_of(part) for part in (train, validation)]
     for cell in cells:
         batches_per_epoch(len(cell.places), cell.config.batch_size)
-        if cell.config.trunk != "frozen":
+        if cell.config.trunk_learns:
             raise ConfigError("a grid shares one frozen trunk; no cell can fine-tune it.", field="trunk")
         if not cell.config.is_grid_wide:
             raise ConfigError(

@@ -15,7 +15,7 @@ from crossray.data.augment import AugmentationConfig
 from crossray.evaluation.heads.segmentation import SegmentationHead
 from crossray.evaluation.heads.segmentation_losses import SegmentationLoss
 from crossray.evaluation.heads.yolo import YoloConfig
-from crossray.evaluation.localized.config import LocalizedConfig, Schedule
+from crossray.evaluation.localized.config import LocalizedConfig, Schedule, TrunkMode
 from crossray.settings import Settings
 
 Kind = Literal["segmentation", "detection", "classification"]
@@ -80,7 +80,7 @@ class LocalizedProtocol(Settings):
         layer_norm: before that, of the pooled feature (BenchX's LN).
         weight_std: of the first weights of the linear layer (BenchX's TNI, 2e-5); ``null``: as PyTorch draws them.
         unet_width: channels of the U-Net's bridge; each step up halves them. 2048 as published.
-        trunk: ``frozen`` or ``finetune``.
+        trunk: ``frozen``, ``finetune``, or ``partial:k``: the last k stages are fine-tuned (PRIOR).
         loss: of the training. ``ce`` of one label has two logits, for its absence and its presence.
         yolo: of detection.
         metric: what chooses learning rate and epoch on validation, and is the headline on test.
@@ -115,7 +115,7 @@ class LocalizedProtocol(Settings):
     layer_norm: bool = False
     weight_std: float | None = Field(default=None, gt=0)
     unet_width: int = Field(default=2048, ge=32, multiple_of=32)
-    trunk: Literal["frozen", "finetune"]
+    trunk: TrunkMode
     loss: Literal[SegmentationLoss, "yolo", "ce"]
     yolo: YoloConfig = YoloConfig()
     metric: Metric

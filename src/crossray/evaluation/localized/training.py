@@ -60,8 +60,8 @@ def train_localized(
     """Train a fresh head on a trunk.
 
     Args:
-        trunk: ``config.trunk: frozen`` uses it as it is, and leaves it frozen and bit-identical (E10); ``finetune``
-            trains a copy.
+        trunk: ``config.trunk: frozen`` uses it as it is, and leaves it frozen and bit-identical (E10); the others
+            train a copy, or part of it.
         make_head: called once, under the run's seed.
         task: loss and prediction.
         train, validation: films; with a frozen trunk their inputs may be maps that were made before.
@@ -70,12 +70,15 @@ def train_localized(
         progress: called after each look at validation.
 
     Raises:
-        ConfigError: fewer training films than a batch, or a trunk that should learn is given maps.
+        ConfigError: fewer training films than a batch, a trunk that should learn is given maps, or it has fewer stages
+            than should learn.
     """
     batches_per_epoch(len(train), config.batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        trunk = trunk.freeze() if config.trunk == "frozen" else copy.deepcopy(trunk)
+        trunk = copy.deepcopy(trunk) if config.trunk_learns else trunk.freeze()
+        if config.last_stages is not None:
+            trunk.encoder.learn_last(config.last_stages)
         model = LocalizedModel(trunk, make_head())
         watch, loop = Watch(config), _Loop(model, config)
         best: dict[str, Tensor] = {}
@@ -108,7 +111,7 @@ class _Loop:
 
     def run_epoch(self, task: LocalizedTask[TargetT, PredictionT], train: LocalizedPart[TargetT], watch: Watch) -> None:
         """One pass over the films, in batches."""
-        if self.config.trunk == "finetune":
+        if self.config.trunk_learns:
             if self._is_warming_up:
                 self.model.trunk.freeze()
             else:
@@ -130,7 +133,7 @@ class _Loop:
 
     def _let_the_trunk_learn(self, watch: Watch) -> None:
         """At the first batch after the warm-up, and with the published reset at every one, set the task's rate."""
-        if self.config.trunk == "frozen" or self._is_warming_up:
+        if not self.config.trunk_learns or self._is_warming_up:
             return
         ends_here = self.batch == self.config.warmup_batches
         if ends_here:
@@ -144,7 +147,7 @@ class _Loop:
         if train.varied is not None:
             return train.varied(places, self.config.seed, epoch)
         inputs = train.inputs(places)
-        if isinstance(inputs, FeatureMaps) and self.config.trunk == "finetune":
+        if isinstance(inputs, FeatureMaps) and self.config.trunk_learns:
             raise ConfigError(
                 "a trunk that learns needs films; it was given maps that were made before.",
                 field="trunk",
@@ -166,7 +169,7 @@ class _Loop:
 def make_optimizer(model: LocalizedModel, config: LocalizedConfig) -> torch.optim.Optimizer:
     """The optimiser of a run. Its groups, the trunk if it learns and the head, have a ``share`` of the rate each."""
     groups = [{"params": list(model.head.parameters()), "share": 1.0}]
-    if config.trunk == "finetune":
+    if config.trunk_learns:
         groups.insert(0, {"params": list(model.trunk.parameters()), "share": config.trunk_rate})
     rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "sgd":
@@ -177,4 +180,4 @@ def make_optimizer(model: LocalizedModel, config: LocalizedConfig) -> torch.opti
 
 def _learnt(model: LocalizedModel, config: LocalizedConfig) -> nn.Module:
     """What is trained: the head, or everything."""
-    return model.head if config.trunk == "frozen" else model
+    return model if config.trunk_learns else model.head
