@@ -102,7 +102,7 @@ def main() -> None:
     os.environ.update(ENVIRONMENT)
     start = time.time()
     import_everything()
-    root = arguments.folder or Path(tempfile.mkdtemp(prefix="crossray-faults-"))
+    root = (arguments.folder or Path(tempfile.mkdtemp(prefix="crossray-faults-"))).resolve()
     bench = Bench(root / "bench")
     chosen = [cell for cell in cells(bench) if arguments.only in f"{cell[0]} {cell[1]}"]
     counts = [Count(cell, arguments.cold if "cold" in cell[0] else arguments.tries) for cell in chosen]

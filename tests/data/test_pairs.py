@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from crossray.data.batch import PairBatch
 from crossray.data.pairs import (
@@ -23,7 +20,6 @@ from crossray.data.study import Span
 from crossray.data.tasks import AuxiliaryTask, plan_epoch
 from crossray.data.text import SelectedText, TextConfig
 from crossray.data.tokens import TokenTable
-from crossray.data.worker_deaths import explained_worker_deaths
 from crossray.errors import ConfigError, DataError
 from tests.training.fakes import IMAGE, FakeStore, FakeTokenizer, fake_dataset
 
@@ -109,26 +105,6 @@ def test_workers_load_what_the_process_itself_would() -> None:
         assert torch.equal(one.films, two.films)
         assert torch.equal(one.tokens.input_ids, two.tokens.input_ids)
         assert torch.equal(one.study_index, two.study_index)
-
-
-def test_the_death_of_a_worker_is_explained_and_nothing_else() -> None:
-    with (
-        pytest.raises(DataError, match=r"runtime\.workers.*was killed.*goes on from what was saved"),
-        explained_worker_deaths(),
-    ):
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-    with pytest.raises(RuntimeError, match="shapes"), explained_worker_deaths():
-        raise RuntimeError("shapes do not fit")
-
-
-def test_a_connection_that_breaks_while_a_batch_is_fetched_is_a_killed_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(loader: DataLoader[RawBatch]) -> Iterator[RawBatch]:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(DataLoader, "__iter__", fetch)
-    dataset = fake_dataset(0, 8)
-    with pytest.raises(DataError, match=r"runtime\.workers.*was killed"):
-        list(pair_loader(dataset, GlobalBatchSampler(8, 4, training=False)))
 
 
 def test_a_sentence_caption_is_one_sentence_looked_up_by_epoch_and_study() -> None:

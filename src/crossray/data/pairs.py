@@ -21,7 +21,7 @@ from crossray.data.sentence_order import SentenceOrder, drawn_order, reorder_sen
 from crossray.data.study import Report, Span, View
 from crossray.data.text import SelectedText, TextConfig, normalise_text, select_text
 from crossray.data.tokens import PairTokenizer, TokenTable
-from crossray.data.worker_deaths import killed_worker
+from crossray.data.worker_deaths import batches_of
 from crossray.errors import DataError
 
 Caption = Literal["report", "sentence"]
@@ -239,10 +239,7 @@ def pair_loader(
         worker_init_fn=_leave_signals_to_the_main_process if workers else None,
         prefetch_factor=4 if workers else None,
     )
-    try:
-        yield from loader
-    except (ConnectionError, EOFError) as error:  # torch asks only once whether the worker still lives
-        raise killed_worker() from error
+    return batches_of(loader) if workers else iter(loader)
 
 
 def _leave_signals_to_the_main_process(worker: int) -> None:

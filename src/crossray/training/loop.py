@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from crossray.data.batch import PairBatch
 from crossray.data.pairs import pair_loader, to_pair_batch
 from crossray.data.sampling import GlobalBatchSampler
-from crossray.data.worker_deaths import explained_worker_deaths
 from crossray.inference.run_files import CHECKPOINTS
 from crossray.methods.base import Method
 from crossray.training.clipping import clip_gradients, require_finite_norm
@@ -72,7 +71,7 @@ def fit(
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
     parts.method.train()
-    with StopSignals() as stop, log, explained_worker_deaths():
+    with StopSignals() as stop, log:
         session = Session(fabric, parts, config, runtime, folder, identity, gather_of(fabric), log, stop, timeline)
         session.saved = time.monotonic()
         with _profiled(session, profile_steps if writes else 0):
@@ -142,7 +141,7 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
     on_gpu = fabric.device.type == "cuda"
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     views = state.method.image_views
-    loaded = iter(pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu))
+    loaded = pair_loader(session.parts.training, sampler, workers=session.runtime.workers, pin_memory=on_gpu)
     while True:
         with span("data wait"):
             raw = next(loaded, None)
