@@ -20,6 +20,7 @@ from crossray.data.splits import Fold, SplitList
 from crossray.errors import CheckpointError, DataError
 from crossray.evaluation.result_files import break_seal, seal_results
 from crossray.files import unsealed, write_sealed_json, write_whole
+from crossray.inference.calibration import CALIBRATION_FILE
 from crossray.inference.run_files import MANIFEST_FILE, read_run_manifest
 from crossray.inference.search.manifest import IndexManifest
 from crossray.inference.search.write import Vectors, write_index
@@ -28,6 +29,7 @@ from crossray.training.run_folder import Provenance, note_inputs, open_run, seal
 from crossray.verify import verify
 from tests.damage import flip_bit, truncate
 from tests.data.studies import make_store, studies
+from tests.inference.calibrations import write_calibration
 from tests.training.stores import small_recipe
 
 FLIPS = 25
@@ -174,6 +176,19 @@ def test_a_resumed_run_notes_what_is_new_and_refuses_what_is_damaged(tmp_path: P
     shutil.rmtree(made / "checkpoints")
     open_run(made, recipe, provenance, later)  # trained again from its beginning
     assert (read_run_manifest(made).outcome, read_run_manifest(made).sittings) == ("training", (later,))
+
+
+def test_a_calibration_is_checked_by_its_seal(tmp_path: Path) -> None:
+    made = run(tmp_path / "run")
+    before = verify(made)[0].files
+    write_calibration(made, {})
+    (verdict,) = verify(made)
+    assert (verdict.damages, verdict.files) == ((), before + 1)
+    whole = (made / CALIBRATION_FILE).read_bytes()
+    for seed in range(FLIPS):
+        (made / CALIBRATION_FILE).write_bytes(whole)
+        flip_bit(made / CALIBRATION_FILE, seed)
+        assert [damage.file for damage in verify(made)[0].damages] == [made / CALIBRATION_FILE]
 
 
 def test_what_a_kill_leaves_before_there_is_a_configuration_is_no_obstacle(tmp_path: Path) -> None:

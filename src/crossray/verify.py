@@ -16,6 +16,7 @@ from crossray.data.verify import check_content, store_damages
 from crossray.errors import CrossRayError, DataError
 from crossray.evaluation.result_files import TABLES, read_results_manifest
 from crossray.files import Damage, FileEntry, damages_of
+from crossray.inference.calibration import CALIBRATION_FILE, read_calibration
 from crossray.inference.run_files import CHECKPOINTS, CONFIG_FILE, TRAINING, read_run_manifest
 from crossray.inference.search.manifest import MANIFEST_FILE as INDEX_MANIFEST
 from crossray.inference.search.manifest import read_manifest as read_index_manifest
@@ -101,19 +102,27 @@ def _run(path: Path) -> Verdict:
         notes.append("the run is not over: its log has no checksum yet, its checkpoints have their own.")
         for checkpoint in sorted((path / CHECKPOINTS).glob("*.safetensors")):
             files[f"{CHECKPOINTS}/{checkpoint.name}"] = FileEntry("", checkpoint.stat().st_size)
-            damages += _damage_of_tensors(checkpoint)
+            damages += _damage(checkpoint, _read_tensors)
+    if (path / CALIBRATION_FILE).is_file():
+        files[CALIBRATION_FILE] = FileEntry("", (path / CALIBRATION_FILE).stat().st_size)
+        damages += _damage(path / CALIBRATION_FILE, lambda file: read_calibration(file.parent))
     if CONFIG_FILE not in files:
         notes.append("an earlier version wrote the run: configuration and tokenizer have no checksum until it is over.")
     return _verdict(path, "run", files, damages, notes)
 
 
-def _damage_of_tensors(checkpoint: Path) -> list[Damage]:
+def _read_tensors(checkpoint: Path) -> None:
     from crossray.tensor_file import read_tensors  # torch, which nothing else here needs
 
+    read_tensors(checkpoint)
+
+
+def _damage(file: Path, read: Callable[[Path], object]) -> list[Damage]:
+    """Of a file that no manifest lists: its own seal tells."""
     try:
-        read_tensors(checkpoint)
+        read(file)
     except CrossRayError as error:
-        return [Damage(checkpoint, error.problem)]
+        return [Damage(file, error.problem)]
     return []
 
 

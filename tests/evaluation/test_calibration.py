@@ -7,7 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy.special import expit, logit
-from sklearn.calibration import calibration_curve
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV, calibration_curve
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss, log_loss
 
 from crossray.errors import DataError
@@ -123,6 +125,28 @@ def test_platt_finds_where_its_gradient_is_0_whatever_the_scale_of_scores(scale:
     error = scaling.probabilities(scores) - targets
     assert abs(error.mean()) < 1e-6
     assert abs((error * scores / scale).mean()) < 1e-5
+
+
+def test_platt_is_that_of_scikit_learn() -> None:
+    class Score(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        """A classifier whose decision is its input."""
+
+        def fit(self, scores: FloatArray, labels: FloatArray) -> Score:
+            self.classes_ = np.unique(labels)
+            return self
+
+        def decision_function(self, scores: FloatArray) -> FloatArray:
+            return scores[:, 0]
+
+        def predict(self, scores: FloatArray) -> FloatArray:  # asked for, though it plays no part
+            return (scores[:, 0] > 0).astype(np.float64)
+
+    probabilities, labels = _films(sharpness=2.0)
+    scores = 0.1 * logit(probabilities) - 0.3  # as small as a difference of cosines
+    theirs = CalibratedClassifierCV(FrozenEstimator(Score().fit(scores[:, None], labels)), method="sigmoid")
+    theirs.fit(scores[:, None], labels)
+    ours = fit_platt(scores, labels).probabilities(scores)
+    np.testing.assert_allclose(ours, theirs.predict_proba(scores[:, None])[:, 1], atol=1e-5)
 
 
 def test_platt_has_a_line_for_validation_that_is_parted_without_error() -> None:

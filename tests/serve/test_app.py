@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
+from scipy.special import expit
 from starlette.testclient import TestClient
 
 from crossray.data.geometry import CropWindow
 from crossray.errors import ConfigError
+from crossray.evaluation.prompts import load_prompts
+from crossray.inference.model import PromptPair
 from crossray.serve.app import Desk, build_app
 from crossray.serve.run_server import ServeConfig, check_host, serve
 
@@ -26,6 +29,10 @@ def opened(client: TestClient, content: bytes | None = None) -> str:
     answer = client.post("/api/film", content=png() if content is None else content)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["film"])
+
+
+def prompts() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+    return {name: (own.positive, own.negated) for name, own in load_prompts().classes.items()}
 
 
 def dicom_of_a_named_patient() -> bytes:
@@ -95,10 +102,41 @@ def test_findings_batch_and_vectors_are_those_of_the_model(client: TestClient, d
     np.testing.assert_allclose(vector, model.embed_images([pixels])[0], atol=1e-5)
     cosines = client.post("/api/batch", json={"films": [film], "sentences": [PHRASE]}).json()["cosines"]
     np.testing.assert_allclose(cosines, model.similarity([pixels], [PHRASE]), atol=1e-5)
-    findings = client.post("/api/findings", json={"film": film}).json()
-    assert findings["calibrated"] is False
-    assert "uncalibrated" in findings["meaning"]
-    assert "Edema" in findings["scores"]
+
+
+def test_findings_have_probabilities_where_the_run_was_calibrated_and_say_of_which_films(
+    client: TestClient, desk: Desk
+) -> None:
+    film = opened(client)
+    run, pixels = desk.runs[0], desk.shelf.get(film).pixels
+    answer = client.post("/api/findings", json={"film": film}).json()
+    classified = run.model.classify([pixels], {name: PromptPair(*pair) for name, pair in prompts().items()})
+    assert answer["scores"] == pytest.approx({name: own[0] for name, own in classified.items()}, abs=1e-5)
+    assert answer["probabilities"] == pytest.approx(
+        {name: own[0] for name, own in classified.probabilities.items()}, abs=1e-4
+    )
+    assert answer["probabilities"]["Edema"] == pytest.approx(expit(20 * answer["scores"]["Edema"] - 1))
+    assert answer["prevalence"] == {"Edema": 0.25, "Pneumothorax": 0.1}
+    assert answer["calibrated"] is True
+    assert answer["calibrated_on"] == "120 frontal validation films of phantom"
+    assert "valid for films like those only" in answer["meaning"]
+    assert answer["not_calibrated"]["Fracture"] == "4 of 120 validation films have it"
+    assert set(answer["not_calibrated"]) | set(answer["probabilities"]) == set(answer["scores"])
+
+
+def test_findings_of_a_run_without_calibration_say_that_they_are_no_probabilities(client: TestClient) -> None:
+    answer = client.post("/api/findings", json={"film": opened(client), "run": 1}).json()
+    assert (answer["calibrated"], answer["probabilities"], answer["calibrated_on"]) == (False, {}, None)
+    assert "no probability" in answer["meaning"]
+    assert set(answer["not_calibrated"].values()) == {"crossray calibrate was not called for this run"}
+
+
+def test_the_schema_says_what_a_probability_is_of(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    answer = schema["paths"]["/api/findings"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    fields = schema["components"]["schemas"][answer["$ref"].rsplit("/", 1)[1]]["properties"]
+    assert {"scores", "probabilities", "prevalence", "calibrated_on", "not_calibrated"} <= fields.keys()
+    assert "films like them only" in fields["calibrated_on"]["description"]
 
 
 def test_findings_are_placed_among_the_films_of_the_index(client: TestClient, desk: Desk) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from crossray.inference.calibration import FindingScale
 from crossray.serve.app import Desk
 
 from .browser import (
@@ -180,18 +181,55 @@ def test_words_light_regions_and_regions_light_words(page: Page) -> None:
     assert page.locator("#words button.speaks").count() == min(5, int((attention > 1).sum()))
 
 
-def test_findings_stand_among_the_films_of_the_index(page: Page) -> None:
+def test_findings_show_probabilities_and_what_they_are_of(page: Page) -> None:
     with page.expect_response("**/api/findings") as asked:
         open_film(page, ramp())
     answer = asked.value.json()
-    names = page.locator("#findings tbody th").all_text_contents()
+    table = page.locator("#findings")
+    assert table.locator("thead th").all_text_contents() == [
+        *("Finding", "Probability", "Prevalence", "Films below", "Score"),
+    ]
+    names = table.locator("tbody th").all_text_contents()
     assert sorted(names) == sorted(answer["scores"])
+    likely = sorted(answer["probabilities"], key=answer["probabilities"].get, reverse=True)
+    assert names[: len(likely)] == likely  # what has no probability stands behind
+    shown = [answer["probabilities"][name] for name in likely]
+    assert table.locator("meter").evaluate_all("all => all.map(one => one.value)") == pytest.approx(shown)
+    first = table.locator("tbody tr").first.locator("td").all_text_contents()
+    assert first == [
+        percent(shown[0]),
+        percent(answer["prevalence"][likely[0]]),
+        percent(answer["standing"][likely[0]]),
+        f"{answer['scores'][likely[0]]:.3f}",
+    ]
+    assert table.locator("tbody tr").last.locator("td").first.text_content() == "–"
+    hint = page.locator("#findings-hint").text_content() or ""
+    assert "calibrated on 120 frontal validation films of phantom" in hint
+    assert "It holds for films like those only." in hint
+    assert "Fracture (4 of 120 validation films have it)" in hint
+    assert "index's 6 films" in hint
+
+
+def percent(share: float) -> str:
+    """As the page writes it."""
+    return "<1 %" if share < 0.005 else ">99 %" if share > 0.995 else f"{100 * share:.0f} %"
+
+
+def test_findings_of_a_run_that_is_not_calibrated_are_ordered_by_their_place(
+    page: Page, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why_not = FindingScale(why_not="crossray calibrate was not called for this run")
+    monkeypatch.setitem(desk.runs[0].__dict__, "scales", dict.fromkeys(desk.runs[0].directions, why_not))
+    with page.expect_response("**/api/findings") as asked:
+        open_film(page, ramp())
+    answer = asked.value.json()
+    assert page.locator("#findings thead th").all_text_contents() == ["Finding", "Films below", "Score"]
+    names = page.locator("#findings tbody th").all_text_contents()
     standing = [answer["standing"][name] for name in names]
     assert standing == sorted(standing, reverse=True)
     assert page.locator("meter").evaluate_all("meters => meters.map(meter => meter.value)") == pytest.approx(standing)
-    first = page.locator("#findings tbody tr").first.locator("td").all_text_contents()
-    assert first == [f"{100 * standing[0]:.0f} %", f"{answer['scores'][names[0]]:.3f}"]
-    assert "index's 6 films" in (page.locator("#findings-hint").text_content() or "")
+    hint = page.locator("#findings-hint").text_content() or ""
+    assert "uncalibrated difference of cosines (crossray calibrate was not called for this run)" in hint
 
 
 def test_nearest_reports_come_with_films_and_their_words_can_be_linked(page: Page) -> None:
@@ -226,7 +264,9 @@ def test_two_methods_stand_side_by_side(page: Page) -> None:
     expect(page.locator("figure:visible")).to_have_count(2)
     expect(page.locator("figcaption").nth(0)).to_contain_text("global_local")
     expect(page.locator("figcaption").nth(1)).to_contain_text("clip")
-    expect(page.locator("#findings thead th")).to_contain_text(["Finding", "Films below", "global_local", "clip"])
+    expect(page.locator("#findings thead th")).to_have_text(
+        ["Finding", "global_local, probability", "clip, score", "Films below"]
+    )
     np.testing.assert_array_equal(canvas(page, 0).shape, canvas(page, 1).shape)
     page.uncheck("#compare")
     expect(page.locator("figure:visible")).to_have_count(1)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import crossray
+from crossray.cli.calibrate import calibrate
 from crossray.cli.compare import compare
 from crossray.cli.data_audit import audit
 from crossray.cli.data_class_list import class_list
@@ -74,6 +75,7 @@ app.command()(pretrain)
 app.command()(evaluate)
 app.command()(transfer)
 app.command()(localized)
+app.command()(calibrate)
 app.command()(grid)
 app.command()(compare)
 index_app.command("build")(build_index)

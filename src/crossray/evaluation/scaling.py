@@ -7,8 +7,6 @@ is, Platt's line moves it too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
@@ -16,27 +14,10 @@ from scipy.special import expit
 
 from crossray.errors import DataError
 from crossray.evaluation.metrics import FloatArray
+from crossray.inference.calibration import Scaling
 
 #: Temperatures are sought between one over this and this: data that is parted without error knows no best one.
 _WIDEST = 1000.0
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """``sigmoid(slope * score + offset)`` for one label; a temperature T is a slope of 1/T without offset."""
-
-    slope: float
-    offset: float = 0.0
-
-    @property
-    def temperature(self) -> float:
-        """One over the slope."""
-        return 1.0 / self.slope
-
-    def probabilities(self, scores: FloatArray) -> FloatArray:
-        """Of scores of any shape."""
-        result: FloatArray = expit(self.slope * np.asarray(scores, dtype=np.float64) + self.offset)
-        return result
 
 
 def fit_temperature(scores: FloatArray, labels: FloatArray) -> Scaling:

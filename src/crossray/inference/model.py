@@ -1,13 +1,14 @@
 """What ``crossray.load`` gives: a trained run for use elsewhere. Films and sentences in, arrays out.
 
-Nothing here is calibrated. A similarity is a cosine between -1 and 1; a class score is a difference of cosines. Both
-order films or sentences, and neither is a probability. Research only, not for diagnosis.
+A similarity is a cosine between -1 and 1; a class score is a difference of cosines. Both order films or sentences, and
+neither is a probability. Beside class scores there are probabilities where ``crossray calibrate`` has fitted them for
+the run and the sentences. Research only, not for diagnosis.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -21,6 +22,7 @@ from crossray.data.augment import evaluation_window
 from crossray.data.film_file import read_prepared
 from crossray.data.geometry import FilmGeometry, prepare_film
 from crossray.errors import ConfigError
+from crossray.inference.calibration import Calibrator
 from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel, Progress
 from crossray.inference.released import VOCABULARY, load_released
@@ -45,17 +47,43 @@ class PromptPair:
     negated: Sequence[str] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class ClassScores(Mapping[str, FloatArray]):
+    """Of N films for each class: a mapping from the class's name to its scores ``[N]``.
+
+    Attributes:
+        scores: differences of cosines: compare films by one class's, not classes by theirs.
+        probabilities: ``[N]`` of each class that is calibrated.
+        meaning: of each class, what its numbers are: calibrated on which films, or why not.
+    """
+
+    scores: Mapping[str, FloatArray]
+    probabilities: Mapping[str, FloatArray]
+    meaning: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> FloatArray:
+        return self.scores[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
 class Model:
     """A joint model of films and reports.
 
     Args:
         joint: the loaded run.
         prepared_size: side of the square to which films are brought before the model's own resizing and crop.
+        calibrator: what makes probabilities of its class scores; none by default.
     """
 
-    def __init__(self, joint: JointModel, prepared_size: int) -> None:
+    def __init__(self, joint: JointModel, prepared_size: int, calibrator: Calibrator | None = None) -> None:
         self.joint = joint
         self.prepared_size = prepared_size
+        self.calibrator = calibrator or Calibrator()
 
     @classmethod
     def load(
@@ -74,7 +102,8 @@ class Model:
         run = Path(run)
         if run.is_file():
             return cls(*load_released(run, vocabulary, device=device))
-        return cls(JointModel.load(run, checkpoint, device=device), prepared_size_of(run))
+        joint = JointModel.load(run, checkpoint, device=device)
+        return cls(joint, prepared_size_of(run), Calibrator.of_run(run, checkpoint))
 
     @property
     def method(self) -> str:
@@ -129,34 +158,47 @@ class Model:
         cosines: FloatArray = self.embed_images(films) @ self.embed_texts(texts).T
         return cosines
 
-    def classify(
-        self, films: Sequence[Film], prompts: Mapping[str, PromptPair | Sequence[str]]
-    ) -> dict[str, FloatArray]:
+    def classify(self, films: Sequence[Film], prompts: Mapping[str, PromptPair | Sequence[str]]) -> ClassScores:
         """A score for each class, ``[N]``: mean cosine with the sentences that state it, minus with those that deny it.
 
-        Not calibrated: compare films by one class's score, not classes by their scores.
+        Where ``crossray calibrate`` has fitted the run's scores of these very sentences, ``probabilities`` has the
+        class too; ``meaning`` says in words which numbers are calibrated, on what, and why others are not.
 
         Raises:
             ConfigError: there is no class, or one has no stating sentence.
         """
         pairs = {name: own if isinstance(own, PromptPair) else PromptPair(own) for name, own in prompts.items()}
-        empty = [name for name, pair in pairs.items() if not pair.positive or isinstance(pair.positive, str)]
-        if not pairs or empty:
-            what = f"class '{empty[0]}' has no list of sentences" if empty else "there is no class"
-            raise ConfigError(f"{what}.", field="prompts", remedy='Give {"Edema": ["Pulmonary edema is present."]}.')
-        sentences = list(dict.fromkeys(s for pair in pairs.values() for s in (*pair.positive, *pair.negated)))
-        cosines, place = (
-            self.similarity(films, sentences),
-            {sentence: column for column, sentence in enumerate(sentences)},
+        vectors, directions = self.embed_images(films), self.directions(pairs)
+        scores = {name: vectors @ direction for name, direction in directions.items()}
+        scales = {name: self.calibrator.scale(name, pair.positive, pair.negated) for name, pair in pairs.items()}
+        found = {name: scale.probabilities(scores[name]) for name, scale in scales.items()}
+        return ClassScores(
+            scores=scores,
+            probabilities={name: own.astype(np.float32) for name, own in found.items() if own is not None},
+            meaning={name: scale.meaning for name, scale in scales.items()},
         )
 
+    def directions(self, prompts: Mapping[str, PromptPair]) -> dict[str, FloatArray]:
+        """For each class the vector ``[D]`` whose product with a film's vector is its score.
+
+        Raises:
+            ConfigError: as :meth:`classify`.
+        """
+        empty = [name for name, pair in prompts.items() if not pair.positive or isinstance(pair.positive, str)]
+        if not prompts or empty:
+            what = f"class '{empty[0]}' has no list of sentences" if empty else "there is no class"
+            raise ConfigError(f"{what}.", field="prompts", remedy='Give {"Edema": ["Pulmonary edema is present."]}.')
+        sentences = list(dict.fromkeys(s for pair in prompts.values() for s in (*pair.positive, *pair.negated)))
+        vectors = self.embed_texts(sentences)
+        place = {sentence: row for row, sentence in enumerate(sentences)}
+
         def mean(own: Sequence[str]) -> FloatArray:
-            found: FloatArray = cosines[:, [place[sentence] for sentence in own]].mean(axis=1)
+            found: FloatArray = vectors[[place[sentence] for sentence in own]].mean(axis=0)
             return found
 
         return {
             name: mean(pair.positive) - (mean(pair.negated) if pair.negated else np.float32(0))
-            for name, pair in pairs.items()
+            for name, pair in prompts.items()
         }
 
     def ground(self, film: Film, phrase: str) -> FloatArray:

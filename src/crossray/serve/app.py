@@ -22,9 +22,10 @@ from PIL import Image
 
 import crossray
 from crossray.errors import ConfigError, CrossRayError
+from crossray.serve.answers import Findings, findings_answer
 from crossray.serve.asked import Batch, FilmAndPhrase, FilmAndText, OneFilm, Search
 from crossray.serve.decoder import Decoder
-from crossray.serve.engine import UNCALIBRATED, LoadedRun, Neighbours
+from crossray.serve.engine import LoadedRun, Neighbours
 from crossray.serve.guard import Guard
 from crossray.serve.limits import NOTICE, STATUS_OF_STAGE, Limits, UploadError
 from crossray.serve.metrics import metrics_text
@@ -168,20 +169,14 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
 
 def _add_findings(app: FastAPI, desk: Desk) -> None:
     @app.post("/api/findings")
-    def findings(asked: OneFilm) -> dict[str, Any]:
-        """Zero-shot scores of the shipped prompts' classes; ``standing``: the share of the index's films below each."""
+    def findings(asked: OneFilm) -> Findings:
+        """Zero-shot scores of the shipped prompts' classes, with probabilities where the run was calibrated."""
         run = desk.run(asked.run)
         scores = run.findings(desk.shelf.get(asked.film))
         there = desk.neighbours if run is desk.runs[0] else None
         standing = there.standing(run, scores) if there is not None else None
-        return {
-            "scores": scores,
-            "standing": standing,
-            "films": there.index.manifest.films if there is not None and standing is not None else None,
-            "meaning": UNCALIBRATED,
-            "calibrated": False,
-            "notice": NOTICE,
-        }
+        films = there.index.manifest.films if there is not None and standing is not None else None
+        return findings_answer(scores, run.scales, standing, films)
 
 
 def _add_neighbours(app: FastAPI, desk: Desk) -> None:

@@ -19,8 +19,9 @@ from crossray.errors import ConfigError
 from crossray.evaluation.grounding import film_heat
 from crossray.evaluation.prompts import load_prompts
 from crossray.files import sha256_of
+from crossray.inference.calibration import FindingScale
 from crossray.inference.embed import unit
-from crossray.inference.model import Model
+from crossray.inference.model import Model, PromptPair
 from crossray.inference.run_files import checkpoint_file
 from crossray.inference.search.index import SearchIndex, Side
 from crossray.inference.search.query import store_of_index
@@ -29,8 +30,6 @@ from crossray.serve.shelf import Film
 
 # A film of the index does not score below itself: products of single precision differ in their last digits.
 _ROUNDING = 1e-6
-
-UNCALIBRATED = "uncalibrated: a difference of cosines, which orders films by one finding and is no probability"
 
 
 @dataclass(frozen=True)
@@ -142,14 +141,18 @@ class LoadedRun:
     @cached_property
     def directions(self) -> dict[str, NDArray[np.float32]]:
         """For each class of the shipped prompts, the vector ``[D]`` whose product with a film's is its score."""
-        bank = load_prompts()
-        found = {}
-        for name, prompts in bank.classes.items():
-            direction = self.text_vectors(list(prompts.positive)).mean(axis=0)
-            if prompts.negated:
-                direction = direction - self.text_vectors(list(prompts.negated)).mean(axis=0)
-            found[name] = direction
-        return found
+        with self._lock:
+            return self.model.directions(self._prompts)
+
+    @cached_property
+    def scales(self) -> dict[str, FindingScale]:
+        """How the scores of each class are to be read."""
+        calibrator = self.model.calibrator
+        return {name: calibrator.scale(name, own.positive, own.negated) for name, own in self._prompts.items()}
+
+    @cached_property
+    def _prompts(self) -> dict[str, PromptPair]:
+        return {name: PromptPair(own.positive, own.negated) for name, own in load_prompts().classes.items()}
 
 
 class Neighbours:

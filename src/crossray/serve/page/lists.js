@@ -6,34 +6,67 @@ function element(name, text = "", more = {}) {
   return made;
 }
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => (share < 0.005 ? "<1 %" : share > 0.995 ? ">99 %" : `${Math.round(100 * share)} %`);
+
+function measured(share, label, withMeter) { // a share as a number, and as a bar if there is room
+  const cell = element("td", "", { className: "share" });
+  if (withMeter) cell.append(element("meter", "", { max: 1, value: share, ariaLabel: `${label}: ${percent(share)}` }));
+  cell.append(element("span", percent(share)));
+  return cell;
+}
+
+function orderOf(answer) { // only what can be compared between findings orders them
+  const names = Object.keys(answer.scores);
+  const strength = (name) => (answer.calibrated ? answer.probabilities[name] ?? -1 : answer.standing?.[name] ?? 0);
+  return names.sort((a, b) => strength(b) - strength(a));
+}
+
+const scoreOf = (answer, name) => element("td", answer.scores[name].toFixed(3));
+
+function probabilityOf(answer, name, withMeter) {
+  const found = answer.probabilities[name];
+  return found === undefined ? element("td", "–", { ariaLabel: "not calibrated" }) : measured(found, `${name}, probability`, withMeter);
+}
+
+function columnsOf(runs, answers) { // titles, and the cell of a finding below each
+  const [first] = answers;
+  const columns = [];
+  if (runs.length > 1) {
+    runs.forEach((run, k) => columns.push(answers[k].calibrated
+      ? [`${run.method}, probability`, (name) => probabilityOf(answers[k], name, false)]
+      : [`${run.method}, score`, (name) => scoreOf(answers[k], name)]));
+  } else if (first.calibrated) {
+    columns.push(["Probability", (name) => probabilityOf(first, name, true)]);
+    columns.push(["Prevalence", (name) => element("td", name in first.prevalence ? percent(first.prevalence[name]) : "")]);
+  }
+  if (first.standing) columns.push(["Films below", (name) => measured(first.standing[name], `${name}, index's films below`, runs.length === 1 && !first.calibrated)]);
+  if (runs.length === 1) columns.push(["Score", (name) => scoreOf(first, name)]);
+  return columns;
+}
 
 export function fillFindings(table, runs, answers) { // one answer of /api/findings for each run
-  const [first] = answers;
-  const names = Object.keys(first.scores);
-  const strength = (name) => first.standing[name];
-  if (first.standing) names.sort((a, b) => strength(b) - strength(a)); // scores of two findings have no common scale
-  table.classList.toggle("compared", runs.length > 1);
+  const columns = columnsOf(runs, answers);
   const head = element("tr");
-  const titles = ["Finding", ...(first.standing ? ["Films below"] : []), ...runs.map((run) => (runs.length > 1 ? run.method : "Score"))];
-  head.append(...titles.map((title) => element("th", title, { scope: "col" })));
+  head.append(...["Finding", ...columns.map(([title]) => title)].map((title) => element("th", title, { scope: "col" })));
   table.tHead.replaceChildren(head);
-  table.tBodies[0].replaceChildren(...names.map((name) => {
+  table.tBodies[0].replaceChildren(...orderOf(answers[0]).map((name) => {
     const row = element("tr");
-    row.append(element("th", name, { scope: "row" }));
-    if (first.standing) {
-      const cell = element("td", "", { className: "standing" });
-      cell.append(element("meter", "", { max: 1, value: strength(name), ariaLabel: `${name}: higher than in ${percent(strength(name))} of the index's films` }), element("span", percent(strength(name))));
-      row.append(cell);
-    }
-    row.append(...answers.map((answer) => element("td", answer.scores[name].toFixed(3))));
+    row.append(element("th", name, { scope: "row" }), ...columns.map(([, cell]) => cell(name)));
     return row;
   }));
 }
 
-export const meaningOf = (answer) => answer.standing
-  ? `Films below: the share of the index's ${answer.films.toLocaleString("en")} films that score lower. A place among films, not a probability.`
-  : "Uncalibrated differences of cosines, not probabilities. Compare films by one finding, not findings with each other.";
+export function meaningsOf(answer) { // in sentences
+  const said = [];
+  if (answer.calibrated) {
+    said.push(`Probability: calibrated on ${answer.calibrated_on}, of which the prevalence has the finding. It holds for films like those only.`);
+    const reasons = Object.entries(answer.not_calibrated).map(([name, reason]) => `${name} (${reason})`);
+    if (reasons.length) said.push(`Not calibrated: ${reasons.join("; ")}.`);
+  }
+  if (answer.standing) said.push(`Films below: the share of the index's ${answer.films.toLocaleString("en")} films that score lower. A place among films, not a probability.`);
+  if (!answer.calibrated) said.push(`Score: an uncalibrated difference of cosines (${Object.values(answer.not_calibrated)[0]}), not a probability. Compare films by one finding, not findings with each other.`);
+  return said;
+}
 
 export function neighbour(hit, useReport) {
   const item = element("li");

@@ -1,7 +1,7 @@
 // The page: asks the server, shows the answers.
 import { ask, forget, picture, pictureIn, upload } from "/ask.js";
 import { Pane, START, change as changeView, colour, view } from "/film.js";
-import { fillFindings, meaningOf, neighbour } from "/lists.js";
+import { fillFindings, meaningsOf, neighbour } from "/lists.js";
 
 const $ = (id) => document.getElementById(id);
 const LONGEST_MAP = 768; // pixels: a map of a few regions is as smooth at this size as at the film's
@@ -136,7 +136,7 @@ async function findings() {
   const answers = await Promise.all(runs.map((run) => ask("/api/findings", { film: asked, run: run.number })));
   if (!answers.length || film !== asked) return;
   fillFindings($("findings"), runs, answers);
-  $("findings-hint").textContent = meaningOf(answers[0]);
+  $("findings-hint").replaceChildren(...meaningsOf(answers[0]).map((sentence) => Object.assign(document.createElement("p"), { textContent: sentence })));
 }
 
 async function nearest() {
