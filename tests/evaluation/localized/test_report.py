@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
-from crossray.evaluation.localized.cases import chosen_cases, film_dice, film_precision
+from crossray.evaluation.localized.cases import chosen_cases, film_dice, film_likelihood, film_precision
 from crossray.evaluation.localized.plan import LocalizedRequest
 from crossray.evaluation.localized.suite import run_localized
 from crossray.evaluation.report.operating import curves_of
@@ -61,6 +61,12 @@ def test_a_films_precision_is_that_of_the_film_alone() -> None:
     assert scores[0] == pytest.approx(float(mean_average_precision(alone)[0]))
     assert np.isnan(scores[1])
     assert scores[2] == 0
+
+
+def test_a_films_likelihood_is_the_mean_probability_of_its_known_labels() -> None:
+    probabilities = np.array([[0.9, 0.2, 0.5], [0.1, 0.3, 0.7], [0.4, 0.4, 0.4]])
+    labels = np.array([[1, 0, np.nan], [1, 1, 0], [np.nan] * 3])
+    np.testing.assert_allclose(film_likelihood(probabilities, labels), [0.85, (0.1 + 0.3 + 0.3) / 3, np.nan])
 
 
 def test_outlines_have_the_colours_of_the_legend() -> None:
@@ -112,6 +118,13 @@ def test_a_classification_report_has_one_curve_a_label_with_scikit_learns_area(d
     page = page_of(small_request("prior_rsna_classification", data, seeds=1, out=data / "classification"))
     assert 'aria-label="prior_rsna_classification: operating curves"' in page
     assert len(re.findall(r"\(n⁺ \d+, AUROC 0\.\d{3}|\(n⁺ \d+, AUROC 1\.000", page)) == 1
+    scores_shown = [
+        float(found) for found in re.findall(r"<figcaption>\w+: probability of what is true ([\d.]+)", page)
+    ]
+    assert scores_shown == sorted(scores_shown, reverse=True)
+    assert len(scores_shown) == page.count("data:image/png;base64,") == 4
+    assert re.search(r"study \S+: (Lung Opacity|none of the labels)</figcaption>", page)
+    assert "outlines in orange" not in page
     assert re.search(r"Youden on validation</td><td>\d\.\d{3}</td><td>[\d.]+ \[|none: validation has one", page)
     generator = np.random.default_rng(1)
     truth = generator.random(80) < 0.4

@@ -1,4 +1,4 @@
-"""Films that the report shows: the best, middle and worst of those that have something to find."""
+"""Films that the report shows: the best, middle and worst; of masks and boxes among those with something to find."""
 
 from __future__ import annotations
 
@@ -43,6 +43,16 @@ def film_dice(counts: MaskCounts) -> FloatArray:
     dice = quotient(2.0 * hit, 2.0 * hit + wrong)
     found: FloatArray = np.where(counts.positive.sum(axis=1) > 0, dice, np.nan)
     return found
+
+
+def film_likelihood(probabilities: FloatArray, labels: FloatArray) -> FloatArray:
+    """``[n]`` probability that was given to what is true of each film, the mean of its known labels (``[n, K]``).
+
+    NaN where none is known.
+    """
+    known = ~np.isnan(labels)
+    given = np.where(labels > 0.5, probabilities, 1 - probabilities)  # NaN is below
+    return quotient(np.where(known, given, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))
 
 
 def film_precision(sets: list[DetectionSet], films: int) -> FloatArray:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from crossray.errors import CrossRayError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.detection.froc import froc_curve
 from crossray.evaluation.detection.precision_recall import precision_recall_curve
-from crossray.evaluation.localized.cases import Case, chosen_cases, film_dice, film_precision
+from crossray.evaluation.localized.cases import Case, chosen_cases, film_dice, film_likelihood, film_precision
 from crossray.evaluation.localized.films import TaskFilms
 from crossray.evaluation.localized.kinds import VALIDATION, ClassificationKind, DetectionKind, SegmentationKind
 from crossray.evaluation.localized.markdown import RowTable, table_of
@@ -31,6 +32,7 @@ from crossray.evaluation.segmentation.counts import MaskCounts
 from crossray.files import explained_disk_errors, write_whole
 
 _BOXES_SHOWN = 5
+_NO_BOXES = np.zeros((0, 4))
 _HISTORY = {"validation_epoch", "validation_metric", "validation_loss"}
 _COUNTS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
@@ -75,6 +77,7 @@ def task_page(
         curves = _label_curves(kind, films, arrays, rows)
         if curves:
             page.figures.append(operating_curves(curves, f"{protocol.id}: operating curves"))
+        _add_labels(page, kind, films, arrays)
     elif isinstance(kind, DetectionKind):
         _add_detection(page, kind, films, arrays)
     elif isinstance(kind, SegmentationKind) and "case_films" in arrays:  # older trainings kept no masks
@@ -152,6 +155,15 @@ def _add_detection(page: TaskPage, kind: DetectionKind, films: TaskFilms, arrays
         wanted = corners[truth.film.numpy() == case.film]
         uri = film_with_boxes(_pixels(films, case), kind.protocol.size, wanted, arrays["boxes"][own])
         page.cases.append(CasePicture(uri, _caption(films, case, "mAP of this film")))
+
+
+def _add_labels(page: TaskPage, kind: ClassificationKind, films: TaskFilms, arrays: Arrays) -> None:
+    labels = kind.truth(films.test).double().numpy()
+    for case in chosen_cases(film_likelihood(expit(arrays["logits"].astype(np.float64)), labels)):
+        present = [name for name, value in zip(kind.protocol.targets, labels[case.film], strict=True) if value == 1]
+        caption = _caption(films, case, "probability of what is true")
+        uri = film_with_boxes(_pixels(films, case), kind.protocol.size, _NO_BOXES, _NO_BOXES)
+        page.cases.append(CasePicture(uri, f"{caption}: {', '.join(present) or 'none of the labels'}"))
 
 
 def _add_masks(page: TaskPage, kind: SegmentationKind, films: TaskFilms, arrays: Arrays) -> None:
