@@ -21,8 +21,8 @@ _SPLIT = "The split list, if it was moved."
 _CELLS = "Folder of finished pieces, shared between evaluations so that floors are made once."
 _ENSEMBLE = "Each path is a member of one ensemble: their scores are averaged. There is no HTML report then."
 _SUITE = (
-    "A named suite (localized18, prior5, joimternet, small_sets, iu-rr) or the id of a localized protocol, instead of "
-    "--tasks."
+    "A named suite (localized18, prior5, benchx, joimternet, small_sets, iu-rr) or the id of a localized protocol, "
+    "instead of --tasks."
 )
 _DATA = "For --suite: a prepared store, or a folder of stores named by their source."
 _ENCODER = "For --suite without a run: timm:NAME, random:NAME, or a file of weights (docs/localized.md)."
