@@ -26,15 +26,17 @@ def load(
     """A trained run for use in other programs: ``crossray.load("runs/mine").embed_images(["film.dcm"])``.
 
     Args:
-        run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``; or a released checkpoint of
-            GLoRIA, MGCA, PRIOR or LoVT, a file.
+        run: folder of ``crossray pretrain``, or of ``crossray export --to hub-folder``; the hub id of such an export,
+            ``owner/model``; or a released checkpoint of GLoRIA, MGCA, PRIOR or LoVT, a file.
         checkpoint: which of the run's weights, ``best`` or ``last``.
         device: where to compute.
         vocabulary: of a released checkpoint, which holds none: folder or hub id of the BERT that it began with.
 
     Raises:
-        CheckpointError, ConfigError: the folder is no run, or is damaged; or the file is of another layout.
+        CheckpointError, ConfigError: the folder is no run, or is damaged; the file is of another layout; or the hub has
+            nothing of that name.
     """
+    from crossray.inference.hub import local_run
     from crossray.inference.model import Model
 
-    return Model.load(run, checkpoint, device=device, vocabulary=vocabulary)
+    return Model.load(local_run(run), checkpoint, device=device, vocabulary=vocabulary)
