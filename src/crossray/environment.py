@@ -39,7 +39,7 @@ def _version(package: str) -> str:
 def _torch_facts() -> dict[str, str]:
     import torch
 
-    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        devices.append("Apple GPU (mps)")
-    return {"threads": str(torch.get_num_threads()), "accelerators": ", ".join(devices) or "none: runs on the CPU"}
+    from crossray.training.accelerators import accelerator_names
+
+    accelerators = ", ".join(accelerator_names()) or "none: runs on the CPU"
+    return {"threads": str(torch.get_num_threads()), "accelerators": accelerators}

@@ -20,6 +20,7 @@ from crossray.evaluation.validator import RetrievalValidator
 from crossray.files import damages_of, sha256_of
 from crossray.inference.run_files import CHECKPOINTS, CONFIG_FILE, TRAINING, RunManifest, Sitting, read_run_manifest
 from crossray.tensor_file import read_tensors
+from crossray.training.accelerators import require_accelerators
 from crossray.training.checkpoint import weights_file
 from crossray.training.logs import METRICS_FILE
 from crossray.training.pretrain import pretrain
@@ -112,6 +113,7 @@ def changes_since(manifest: RunManifest, recipe: Recipe) -> list[str]:
 
 def _sitting(recipe: Recipe) -> Sitting:
     runtime = recipe.runtime
+    require_accelerators(runtime)
     device = Fabric(accelerator=runtime.accelerator, devices=1).device
     # Under torchrun the processes are those that it started.
     return sitting_now(device, int(os.environ.get("WORLD_SIZE", runtime.devices * runtime.nodes)))

@@ -9,6 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -124,6 +125,21 @@ def test_a_run_that_was_stopped_says_how_to_go_on(folder: Path) -> None:
     manifest = read_run_manifest(Path("run")).model_copy(update={"outcome": TRAINING})
     write_sealed_json(Path("run/manifest.json"), manifest.model_dump(mode="json", exclude_none=True))
     assert any(f.said == "is not over." and "crossray pretrain" in f.remedy for f in problems("run"))
+
+
+def test_a_stopped_run_that_asks_for_a_gpu_says_where_it_can_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    config = yaml.safe_load(Path("run/config.yaml").read_text())
+    config["runtime"]["accelerator"] = "cuda"
+    Path("run/config.yaml").write_text(yaml.safe_dump(config))
+    seal_run(Path("run"), "finished")
+    assert problems("run") == [], "a finished run needs no GPU"
+    seal_run(Path("run"), TRAINING)
+    noted = [finding for finding in problems("run") if "cannot go on here" in finding.said]
+    assert [(finding.level, "asks for cuda" in finding.said) for finding in noted] == [("note", True)]
+    assert "runtime.accelerator=auto" in noted[0].remedy
 
 
 def test_a_store_of_other_code_is_a_note(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,19 @@ import importlib
 import importlib.metadata
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pydicom.pixels.decoders.base
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
 from crossray.doctor import installation
 from crossray.doctor.finding import Finding
 from crossray.doctor.installation import examine_installation
+from crossray.training import accelerators
 
 
 def found(subject: str) -> Finding:
@@ -86,6 +89,41 @@ def test_a_missing_codec_names_what_it_costs(monkeypatch: pytest.MonkeyPatch) ->
     assert "JPEG-LS" in finding.said
     assert finding.remedy == "Run pip install pyjpegls."
     assert found("codec pylibjpeg").level == "ok"
+
+
+def _accelerators(monkeypatch: pytest.MonkeyPatch, *, names: list[str], driver: bool, cuda: str | None) -> Finding:
+    monkeypatch.setattr(accelerators, "accelerator_names", lambda: names)
+    sign = Path(__file__) if driver else Path(__file__).with_name("no_driver")
+    monkeypatch.setattr(installation, "_NVIDIA_DRIVER", (sign,))
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    return found("accelerators")
+
+
+def test_a_gpu_that_torch_sees_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = _accelerators(monkeypatch, names=["A100"], driver=True, cuda="12.8")
+    assert (finding.level, finding.said) == ("ok", "A100: used by crossray pretrain")
+    without = _accelerators(monkeypatch, names=[], driver=False, cuda="12.8")
+    assert (without.level, without.said) == ("ok", "no GPU: everything runs on the CPU")
+
+
+@pytest.mark.parametrize(
+    ("cuda", "hidden", "said", "remedy"),
+    [
+        (None, None, "was built without CUDA", "pip install --force-reinstall torch torchvision"),
+        ("12.8", None, "sees no GPU.", "as new as CUDA 12.8"),
+        ("12.8", "-1", "CUDA_VISIBLE_DEVICES is '-1'", "Unset it"),
+    ],
+)
+def test_a_gpu_that_torch_does_not_see_is_a_note_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, cuda: str | None, hidden: str | None, said: str, remedy: str
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    finding = _accelerators(monkeypatch, names=[], driver=True, cuda=cuda)
+    assert finding.level == "note"
+    assert said in finding.said
+    assert remedy in finding.remedy
 
 
 @pytest.mark.parametrize(("free", "level"), [(1e8, "error"), (2e9, "note"), (1e12, "ok")])

@@ -13,7 +13,7 @@ from crossray.errors import CrossRayError
 from crossray.files import sha256_of
 from crossray.inference.run_files import CONFIG_FILE, TRAINING, checkpoint_file, read_run_manifest
 from crossray.inference.search.manifest import read_manifest as read_index_manifest
-from crossray.settings import read_yaml
+from crossray.settings import build_settings, read_yaml
 from crossray.verify import Verdict, verify
 
 _MEND = {
@@ -59,6 +59,7 @@ def _run(path: Path, subject: str) -> Iterator[Finding]:
     if manifest.outcome == TRAINING:
         remedy = "If it is not training now, the same crossray pretrain command goes on with it."
         yield Finding("note", subject, "is not over.", remedy)
+        yield from _can_go_on(path, subject)
     yield from _loads(path, subject)
     data = read_yaml(path / CONFIG_FILE).get("data")
     if isinstance(data, dict):  # an exported run has none
@@ -70,6 +71,17 @@ def _run(path: Path, subject: str) -> Iterator[Finding]:
             "Give its place where a command asks: crossray evaluate --store, crossray pretrain data.store=.",
         )
         yield from _split_of_run(f"{subject}, its split", str(data.get("split")), manifest.made_from.get("split"))
+
+
+def _can_go_on(path: Path, subject: str) -> Iterator[Finding]:
+    """Whether this machine has the accelerators that the recipe of an unfinished run asks for."""
+    from crossray.training.accelerators import require_accelerators
+    from crossray.training.config import RuntimeConfig
+
+    try:
+        require_accelerators(build_settings(RuntimeConfig, read_yaml(path / CONFIG_FILE).get("runtime") or {}))
+    except CrossRayError as error:
+        yield Finding("note", subject, f"cannot go on here: {error.problem}", error.remedy or "")
 
 
 def _loads(path: Path, subject: str) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Python, packages, codecs, weights, threads, disk: whether this machine can do what CrossRay needs of it.
+"""Python, packages, GPUs, codecs, weights, threads, disk: whether this machine can do what CrossRay needs of it.
 
 Nothing is fetched from a network.
 """
@@ -28,6 +28,7 @@ LITTLE_DISK, NO_DISK = 5e9, 5e8
 #: Imported for a try: packages with compiled parts, which can be installed and broken all the same.
 IMPORTED = ("torch", "torchvision", "timm", "transformers", "pyarrow", "pydicom", "faiss")
 _FOR_CONTRIBUTORS = {"dev", "docs"}
+_NVIDIA_DRIVER = (Path("/proc/driver/nvidia/version"), Path("/dev/nvidiactl"))
 _CODEC_PACKAGES = {
     "gdcm": "python-gdcm",
     "pyjpegls": "pyjpegls",
@@ -44,6 +45,7 @@ def examine_installation() -> list[Finding]:
         *_packages(),
         _torch_pair(),
         *(_imported(name) for name in IMPORTED),
+        *_accelerators(),
         *_codecs(),
         *_weights(),
         _hub(),
@@ -114,6 +116,33 @@ def _imported(name: str) -> Finding:
         remedy = f"Run pip install --force-reinstall {'faiss-cpu' if name == 'faiss' else name}."
         return Finding("error", name, f"is installed but cannot be imported: {type(error).__name__}: {reason}", remedy)
     return Finding("ok", name, "can be imported")
+
+
+def _accelerators() -> Iterator[Finding]:
+    try:
+        import torch
+
+        from crossray.training.accelerators import accelerator_names
+    except Exception:  # a broken torch raises what it likes, and was told of above
+        return
+    names = accelerator_names()
+    if names:
+        yield Finding("ok", "accelerators", f"{', '.join(names)}: used by crossray pretrain")
+    elif not any(sign.exists() for sign in _NVIDIA_DRIVER):
+        yield Finding("ok", "accelerators", "no GPU: everything runs on the CPU")
+    elif torch.version.cuda is None:
+        said = f"there is an NVIDIA driver, but torch {torch.__version__} was built without CUDA."
+        remedy = (
+            "To train on the GPU: pip install --force-reinstall torch torchvision, without the index of CPU wheels."
+        )
+        yield Finding("note", "accelerators", said, remedy)
+    else:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        said = f"there is an NVIDIA driver, but torch {torch.__version__} sees no GPU" + (
+            "." if hidden is None else f" (CUDA_VISIBLE_DEVICES is '{hidden}')."
+        )
+        remedy = f"Is the driver as new as CUDA {torch.version.cuda} wants? nvidia-smi says what it sees itself."
+        yield Finding("note", "accelerators", said, remedy if hidden is None else "Unset it to use the GPU.")
 
 
 def _codecs() -> Iterator[Finding]:

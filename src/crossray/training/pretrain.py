@@ -21,6 +21,7 @@ from crossray.files import sha256_of
 from crossray.freed_memory import keep_freed_memory
 from crossray.methods.build import build_method
 from crossray.tensor_file import load_weights, read_tensors
+from crossray.training.accelerators import require_accelerators
 from crossray.training.checkpoint import weights_file
 from crossray.training.distributed import start_fabric
 from crossray.training.loop import fit
@@ -61,7 +62,8 @@ def pretrain(
         profile_steps: so many steps are profiled into ``profile/`` of the run; nothing else of it changes.
 
     Raises:
-        ConfigError: the recipe does not fit the data, or the folder holds a run with another configuration.
+        ConfigError: the recipe does not fit the data or the machine, or the folder holds a run with another
+            configuration.
         DataError, StoreError: the split or the store cannot be used.
         CheckpointError: a checkpoint is damaged, or the disk is full; the previous checkpoint is whole.
         DivergedError: the loss is no longer a number; the message names step and term.
@@ -71,6 +73,7 @@ def pretrain(
         raise ConfigError("is there already.", file=output, remedy="Choose a new folder, or resume the run.")
     recipe = recipe.model_copy(update={"text_encoder": resolve_text_encoder(recipe.text_encoder)})
     keep_freed_memory()
+    require_accelerators(recipe.runtime)
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
     with explained_lost_processes(fabric, output):
         return _train(fabric, recipe, output, validator, profile_steps)
