@@ -4,8 +4,8 @@ Nothing on that page is typed by hand: each folder with a ``results.json`` (made
 chapter with its provenance, each with a ``compare.json`` (made by ``crossray compare``) one with its table and figure
 and what is to be learned from them (``notes.md``, the only part that is written by hand; evaluations may have one too),
 each with a ``pairs.md`` (made by ``benchmarks/localized_pairs.py``) one of two trunks under localized protocols,
-``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) one, and so have ``bench/table.md`` (``make bench``) and
-``faults/table.md`` (``python -m benchmarks.faults``).
+``labeller_iu.json`` (made by ``benchmarks/labeller_on_iu.py``) one, and so has each ``table.md`` of a benchmark with a
+folder of its own (``make bench``, ``python -m benchmarks.faults --out``, and so on).
 ``--check`` writes nothing and fails if the page is not what the files say.
 """
 
@@ -21,6 +21,8 @@ from crossray.evaluation.results import read_results
 from crossray.evaluation.tables import markdown
 
 DOCS = Path(__file__).parents[1] / "docs"
+
+_TABLES = {"bench": "Speed and memory", "faults": "Faults", "audit": "Audit", "fuzz": "Fuzzing"}
 
 HEAD = """# Results
 
@@ -47,7 +49,7 @@ def results_page(folder: Path) -> str:
     labeller = folder / "labeller_iu.json"
     if labeller.is_file():
         chapters.append(labeller_chapter(json.loads(labeller.read_text(encoding="utf-8"))))
-    for name, title in (("bench", "Speed and memory"), ("faults", "Faults")):
+    for name, title in _TABLES.items():
         if (folder / name / "table.md").is_file():
             chapters.append(table_chapter(folder / name, title))
     # One empty line before each title: a table would swallow a title that follows at once.

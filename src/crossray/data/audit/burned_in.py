@@ -1,4 +1,4 @@
-"""Suspicion of writing on films: rows of many sharp bright edges, anywhere on the film.
+"""Suspicion of writing on films: rows or columns of many sharp bright edges, anywhere on the film.
 
 A side mark (one or two letters) has too few edges to count. This is a suspicion by shape, not a reader of letters:
 grids, wires and collimator labels can look alike, and small or dark writing is missed. Films prepared at fewer than
@@ -16,7 +16,11 @@ _ROWS = 4  # one below the other
 
 
 def looks_written_on(films: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of the films ``[n, S, S]`` have a strip that looks like a line of letters, ``[n]``."""
+    """Which of the films ``[n, S, S]`` have a strip that looks like a line of letters, across or down, ``[n]``."""
+    return _has_line(films) | _has_line(films.transpose(0, 2, 1))
+
+
+def _has_line(films: NDArray[np.uint8]) -> NDArray[np.bool_]:
     edges = np.abs(np.diff(films.astype(np.int16), axis=2)) >= _EDGE
     half = edges.shape[2] // 2
     found = np.zeros(len(films), dtype=bool)

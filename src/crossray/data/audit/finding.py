@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 
 EXAMPLES = 5
 
+#: Places that a finding keeps; of films that are all blank there may be millions.
+MOST_PLACES = 10_000
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -16,7 +19,8 @@ class Finding:
     Attributes:
         kind: short stable name.
         found, looked_at: how many, and among how many; the unit is told in ``meaning``.
-        examples: at most five places (study ids, or positions of files), never what identifies a person.
+        places: where (study ids, or positions of files), never what identifies a person; the first
+            :data:`MOST_PLACES` of them.
         fails: whether it must be dealt with before training or sharing; otherwise it is for information.
         meaning: in words, what was counted.
     """
@@ -24,9 +28,14 @@ class Finding:
     kind: str
     found: int
     looked_at: int
-    examples: tuple[str, ...]
+    places: tuple[str, ...]
     fails: bool
     meaning: str
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """The first places, as many as are shown to people."""
+        return self.places[:EXAMPLES]
 
 
 @dataclass(frozen=True)
@@ -55,10 +64,37 @@ class Audit:
         return lines
 
 
+class Places:
+    """Places of a finding as they are met: counted, and the first :data:`MOST_PLACES` kept, each once."""
+
+    def __init__(self, places: Iterable[str] = ()) -> None:
+        self.count = 0
+        self._kept: dict[str, None] = {}
+        for place in places:
+            self.add(place)
+
+    def add(self, place: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self._kept) < MOST_PLACES:
+            self._kept[place] = None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Those that are kept, in the order in which they were met."""
+        return tuple(self._kept)
+
+
 def finding(
-    kind: str, places: Iterable[str], looked_at: int, meaning: str, *, fails: bool = True, found: int | None = None
+    kind: str,
+    places: Places | Iterable[str],
+    looked_at: int,
+    meaning: str,
+    *,
+    fails: bool = True,
+    found: int | None = None,
 ) -> Finding:
     """A finding from its places, one entry each; ``found`` where there are more findings than places."""
-    listed = list(places)
-    count = len(listed) if found is None else found
-    return Finding(kind, count, looked_at, tuple(dict.fromkeys(listed))[:EXAMPLES], fails and count > 0, meaning)
+    met = places if isinstance(places, Places) else Places(places)
+    count = met.count if found is None else found
+    return Finding(kind, count, looked_at, met.kept, fails and count > 0, meaning)

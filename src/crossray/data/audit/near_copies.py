@@ -2,6 +2,7 @@
 
 The hash is pHash (Zauner 2010) with 256 bits instead of 64, since chest films resemble each other far more than
 photographs do. Brightness, contrast, compression and rescaling leave it nearly unchanged; shifts and turns do not.
+Mirrored films, films upside down and negatives are found too.
 """
 
 from __future__ import annotations
@@ -44,15 +45,42 @@ def hashes_of(store: Store) -> NDArray[np.bool_]:
 
 def hamming_distances(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Differing bits ``[n, m]`` of hashes ``[n, bits]`` and ``[m, bits]``, as one product of matrices."""
-    signs, others = (np.where(bits, np.float32(1), np.float32(-1)) for bits in (left, right))
-    return np.asarray((left.shape[1] - signs @ others.T) / 2, dtype=np.int32)
+    return np.asarray((left.shape[1] - _signs(left) @ _signs(right).T) / 2, dtype=np.int32)
+
+
+def copy_distances(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Differing bits ``[n, m]`` of hashes ``[n, 256]`` and ``[m, 256]``, the least over how a copy may lie.
+
+    A film that is mirrored, upside down or both changes the sign of the frequencies that are odd across it, and one
+    whose black and white are exchanged that of all: its hash follows from the other's, so no second one is needed.
+    """
+    parity = np.arange(1, _FREQUENCIES + 1) % 2  # the first frequency is left out of a hash
+    rows, columns = (axis.ravel() for axis in np.meshgrid(parity, parity, indexing="ij"))
+    agreement = [
+        [
+            _signs(left[:, here]) @ _signs(right[:, here]).T
+            for column in (0, 1)
+            for here in [(rows == row) & (columns == column)]
+        ]
+        for row in (0, 1)
+    ]
+    most = np.zeros((len(left), len(right)), np.float32)
+    for down, across in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        (even, odd_across), (odd_down, odd) = agreement
+        np.maximum(most, np.abs(even + across * odd_across + down * odd_down + down * across * odd), out=most)
+    return np.asarray((HASH_BITS - most) / 2, dtype=np.int32)
+
+
+def _signs(bits: NDArray[np.bool_]) -> NDArray[np.float32]:
+    return np.where(bits, np.float32(1), np.float32(-1))
 
 
 def near_pairs(hashes: NDArray[np.bool_], most_bits: int = NEAR_BITS) -> Iterator[tuple[int, int, int]]:
-    """Rows ``i < j`` whose hashes differ in at most ``most_bits``, and in how many; exact, by blocks of both sides."""
+    """Rows ``i < j`` whose hashes differ in at most ``most_bits`` however a copy may lie, and in how many; exact, by
+    blocks of both sides."""
     for first in range(0, len(hashes), _BLOCK):
         for second in range(first, len(hashes), _BLOCK):
-            distances = hamming_distances(hashes[first : first + _BLOCK], hashes[second : second + _BLOCK])
+            distances = copy_distances(hashes[first : first + _BLOCK], hashes[second : second + _BLOCK])
             left, right = np.nonzero(distances <= most_bits)
             ordered = left + first < right + second
             for i, j in zip(left[ordered].tolist(), right[ordered].tolist(), strict=True):

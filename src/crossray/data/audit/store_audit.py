@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from crossray.data.audit.burned_in import looks_written_on
-from crossray.data.audit.finding import Audit, Finding, finding
+from crossray.data.audit.finding import Audit, Finding, Places, finding
 from crossray.data.audit.identifiers import PATTERNS, identifiers_in
 from crossray.data.audit.label_text import label_findings
 from crossray.data.audit.near_copies import NEAR_BITS, hashes_of, near_pairs
+from crossray.data.split_table import text_key
 from crossray.data.splits import SIDES, Fold, SplitList
 from crossray.data.store import Store
-from crossray.data.text import normalise_text
 
 Sides = list[Mapping[str, str]]
 
@@ -40,11 +40,11 @@ def _divided(store: Store, sides: Sides) -> list[Finding]:
     for row, (study, patient) in enumerate(zip(store.study_ids, store.patient_ids, strict=True)):
         if patient is not None:
             by_patient[patient].append(study)
-        if text := normalise_text(store.report(row).text):
+        if text := text_key(store.report(row)):
             by_text[text].append(study)
     patients = [group[0] for group in by_patient.values() if _crosses(group, sides)]
     texts = [group[0] for group in by_text.values() if _crosses(group, sides)]
-    meaning = "reports that are equal but for case, white space and punctuation, on two sides of a fold"
+    meaning = "reports whose findings and impression are equal but for case, white space, punctuation and marks"
     known = "patients on two sides of a fold (a study each)" if by_patient else "no patient is known: not looked at"
     return [
         finding("patients across sides", patients, len(by_patient), known),
@@ -54,19 +54,19 @@ def _divided(store: Store, sides: Sides) -> list[Finding]:
 
 def _near_copies(store: Store, sides: Sides) -> list[Finding]:
     row_of = np.array([store.film(row).study_index for row in range(store.film_count)], dtype=np.int64)
-    pairs, crossing, strangers = [], [], []
+    pairs, crossing, strangers = Places(), Places(), Places()
     for left, right, _ in near_pairs(hashes_of(store)):
         first, second = int(row_of[left]), int(row_of[right])
         if first == second:
             continue  # two films of one examination are never divided
         studies = (store.study_ids[first], store.study_ids[second])
         place = " = ".join(studies)
-        pairs.append(place)
+        pairs.add(place)
         if _crosses(studies, sides):
-            crossing.append(place)
+            crossing.add(place)
         if store.patient_ids[first] is None or store.patient_ids[first] != store.patient_ids[second]:
-            strangers.append(place)
-    near = f"pairs of films of two studies, at most {NEAR_BITS} of 256 bits apart"
+            strangers.add(place)
+    near = f"pairs of films of two studies, at most {NEAR_BITS} of 256 bits apart (or mirrored, or black for white)"
     found = [
         finding("near-duplicate films", pairs, store.film_count, near, fails=False),
         finding("the same, other patients", strangers, store.film_count, f"{near}, not known to be one patient's"),

@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.data.audit.identifiers import PATTERNS
+from crossray.data.audit.identifiers import identifier_spans
 from crossray.data.dicom_file import looks_like_dicom, read_start
 from crossray.data.dicom_header import read_header
 from crossray.data.images import FilmPixels
@@ -116,7 +116,9 @@ def pseudonym_key_of(source: Source) -> str:
 
 def _masked(study: Study) -> str:
     text = study.report.text
-    for pattern in (*PATTERNS.values(), *_own_identifiers(study)):
+    for _, span in identifier_spans(text):
+        text = f"{text[: span.start]}{'_' * (span.end - span.start)}{text[span.end :]}"
+    for pattern in _own_identifiers(study):
         text = pattern.sub(lambda match: "_" * len(match[0]), text)
     return text
 
