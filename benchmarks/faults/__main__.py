@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.faults import tries
-from benchmarks.faults.bench import PLACES, PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER, Bench, Place
+from benchmarks.faults.bench import PLACES, PREPARE_WITH_WORKERS, TRAIN_TOGETHER, TRAIN_WITH_WORKER, Bench, Place
 from benchmarks.faults.damages import (
     DAMAGED,
     Damaged,
@@ -49,6 +49,7 @@ def cells(bench: Bench) -> Iterator[Cell]:
         ("disk full", tries.fill_disk, PLACES),
         ("clocks jump, kill -9", tries.jump_clock, PLACES),
         ("a worker is killed", tries.kill_data_worker, (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER)),
+        ("a process hangs", tries.hang, (TRAIN_TOGETHER,)),
     )
     for fault, strike, places in strikes:
         for place in places:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 from benchmarks.faults.inject import Course, count_operations
-from benchmarks.faults.process import crossray
+from benchmarks.faults.process import Ended, crossray, start_together
 from PIL import Image
 
 STUDIES, SIDE = 136, 32  # three shards
@@ -50,12 +50,24 @@ _RECIPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Place:
-    """A command that is disturbed: its words, what it reads of the world, and the one thing that it makes."""
+    """A command that is disturbed: its words, what it reads of the world, the one thing that it makes.
+
+    ``processes`` of it work together.
+    """
 
     name: str
     words: tuple[str, ...]
     reads: tuple[str, ...]
     makes: str
+    processes: int = 1
+
+    def run(self, folder: Path, before: Callable[[], None] = lambda: None) -> Ended:
+        """Carry it out; ``before`` is called in its (first) process. Of several, the first that fails is returned."""
+        if self.processes == 1:
+            return crossray(self.words, folder, before)
+        others = [lambda: None] * (self.processes - 1)
+        ended = [started.end() for started in start_together(self.words, folder, [before, *others])]
+        return next((one for one in ended if one.code != 0), ended[0])
 
 
 _PREPARE = (
@@ -66,6 +78,9 @@ PREPARE = Place("prepare", (*_PREPARE, "--workers", "1"), ("films",), "store")
 PREPARE_WITH_WORKERS = Place("prepare, two workers", (*_PREPARE, "--workers", "2"), ("films",), "store")
 TRAIN = Place("train", ("pretrain", "recipe.yaml", "--out", "run"), ("recipe.yaml", "split.csv", "store"), "run")
 TRAIN_WITH_WORKER = Place("train, a data worker", (*TRAIN.words, "runtime.workers=1"), TRAIN.reads, "run")
+TRAIN_TOGETHER = Place(
+    "train, two processes", (*TRAIN.words, "runtime.timeout_seconds=5"), TRAIN.reads, "run", processes=2
+)
 _EVALUATE = ("evaluate", "run", "--out", "results")
 EVALUATE = Place(
     "evaluate",
@@ -90,7 +105,7 @@ class Bench:
         _write_inputs(self.base)
         for place in PLACES:
             self._make(place)
-        for place in (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER):
+        for place in (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER, TRAIN_TOGETHER):
             self.learn(place, self.fresh(place))
 
     def _make(self, place: Place) -> None:
@@ -105,7 +120,7 @@ class Bench:
         def count() -> None:
             count_operations(lambda number: _write_number(counted, number + 1))
 
-        ended = crossray(place.words, folder, count)
+        ended = place.run(folder, count)
         if ended.code != 0:
             raise RuntimeError(f"{place.name} fails undisturbed:\n{ended.errors}")
         self.courses[place.name] = Course(int(counted.read_text()), ended.seconds)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 #: Of the moments of a process, these share struck at operations on the disk; the rest by processor time.
 _DISK_SHARE = 0.5
+_FOR_EVER_SECONDS = 86400.0
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir")
 
@@ -87,6 +88,16 @@ def arm(moment: Moment, strike: Callable[[], None]) -> None:
 def kill() -> None:
     """End this process as ``kill -9`` does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop() -> None:
+    """Stop this process as a debugger or a frozen host does: it lives, and does nothing any more."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def sleep() -> None:
+    """Wait for something that does not come, as for a file system that is gone."""
+    time.sleep(_FOR_EVER_SECONDS)
 
 
 def terminate(deadline: float) -> Callable[[], None]:

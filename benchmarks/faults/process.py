@@ -5,27 +5,37 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.faults.inject import Moment, arm, kill
 
+#: Against a process that hangs; and how often it is looked at.
+_PATIENCE_SECONDS, _LOOK_AGAIN_SECONDS = 600.0, 0.02
 #: Numbers in files must not depend on the day, nor sums on the machine's cores.
 ENVIRONMENT = {"SOURCE_DATE_EPOCH": "1700000000", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code (negative: by that signal), what it printed, its processor seconds."""
+    """How a process ended: its exit code (negative: by that signal), what it printed, its processor seconds.
+
+    ``unsaid`` is what its message lacks, if anything.
+    """
 
     code: int
     output: str
     errors: str
     seconds: float
+    unsaid: str = ""
 
     @property
     def last_line(self) -> str:
@@ -36,7 +46,12 @@ class Ended:
     @property
     def is_clear(self) -> bool:
         """Whether it refused with one message, as the command line does, and not with a stack trace."""
-        return self.code == 2 and self.last_line.startswith("crossray: ") and "Traceback" not in self.errors
+        said = self.last_line.startswith("crossray: ") and not self.unsaid
+        return self.code == 2 and said and "Traceback" not in self.errors
+
+
+def _nothing() -> None:
+    pass
 
 
 def import_everything() -> None:
@@ -60,15 +75,52 @@ def import_everything() -> None:
         importlib.import_module(name)
 
 
-def crossray(words: Sequence[str], folder: Path, before: Callable[[], None] = lambda: None) -> Ended:
+@dataclass(frozen=True)
+class Started:
+    """A process at work, and where it prints."""
+
+    process: int
+    logs: tuple[Path, Path]
+
+    def end(self) -> Ended:
+        """Wait for it; one that does not end is killed."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while (found := os.wait4(self.process, os.WNOHANG))[0] == 0:
+            if time.monotonic() > until:
+                os.kill(self.process, signal.SIGKILL)
+            time.sleep(_LOOK_AGAIN_SECONDS)
+        _, status, usage = found
+        output, errors = (log.read_text(encoding="utf-8", errors="replace") for log in self.logs)
+        return Ended(os.waitstatus_to_exitcode(status), output, errors, usage.ru_utime + usage.ru_stime)
+
+
+def crossray(words: Sequence[str], folder: Path, before: Callable[[], None] = _nothing) -> Ended:
     """A command in a fork of this process; ``before`` is called there first, in the working directory."""
-    logs = [folder.with_name(f"{folder.name}.{name}") for name in ("out", "err")]
+    return _start(words, folder, before, "").end()
+
+
+def start_together(words: Sequence[str], folder: Path, before: Sequence[Callable[[], None]]) -> list[Started]:
+    """A command in so many forks, which find each other as processes of torchrun do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def join(rank: int) -> None:
+        number, count = str(rank), str(len(before))
+        os.environ |= {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        os.environ |= {"GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "faults"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        before[rank]()
+
+    return [_start(words, folder, partial(join, rank), f"{rank}.") for rank in range(len(before))]
+
+
+def _start(words: Sequence[str], folder: Path, before: Callable[[], None], name: str) -> Started:
+    out, err = (folder.with_name(f"{folder.name}.{name}{stream}") for stream in ("out", "err"))
     process = os.fork()
     if process == 0:
-        _child(words, folder, before, logs)
-    _, status, usage = os.wait4(process, 0)
-    output, errors = (log.read_text(encoding="utf-8", errors="replace") for log in logs)
-    return Ended(os.waitstatus_to_exitcode(status), output, errors, usage.ru_utime + usage.ru_stime)
+        _child(words, folder, before, (out, err))
+    return Started(process, (out, err))
 
 
 def _child(words: Sequence[str], folder: Path, before: Callable[[], None], logs: Sequence[Path]) -> None:

@@ -6,15 +6,16 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.faults import inject
 from benchmarks.faults.bench import Bench, Place
 from benchmarks.faults.inject import Moment, arm, draw_moment
-from benchmarks.faults.process import Ended, cold_crossray, crossray
+from benchmarks.faults.process import Ended, cold_crossray, crossray, start_together
 
 SAME = "same bytes"
 
@@ -53,8 +54,9 @@ def interrupted(bench: Bench, fault: str, place: Place, strike: Strike, seed: in
     if found is None:
         return None
     struck, ended = found
-    if ended.code > 0 and not ended.is_clear and ended.code != STOPPED:
-        return Try(fault, place.name, seed, struck, ended.code, ended.errors[-2000:], "no clear message", False)
+    if ended.unsaid or (ended.code > 0 and not ended.is_clear and ended.code != STOPPED):
+        problem = ended.unsaid or "no clear message"
+        return Try(fault, place.name, seed, struck, ended.code, ended.errors[-2000:], problem, False)
     return _again(bench, fault, place, folder, seed, struck, ended)
 
 
@@ -63,7 +65,7 @@ STOPPED = 143
 
 
 def _again(bench: Bench, fault: str, place: Place, folder: Path, seed: int, struck: str, ended: Ended) -> Try:
-    again = crossray(place.words, folder)
+    again = place.run(folder)
     outcome = SAME if bench.same(place, folder) else "other bytes"
     said = _said(ended, folder)
     if again.code != 0:
@@ -99,6 +101,23 @@ def kill_data_worker(bench: Bench, place: Place, rng: random.Random, folder: Pat
     moment = Moment("second", rng.uniform(0.05, 0.9) * bench.courses[place.name].seconds)
     ended = crossray(place.words, folder, lambda: arm(moment, inject.kill_worker))
     return None if ended.code == 0 else (str(moment), ended)
+
+
+def hang(bench: Bench, place: Place, rng: random.Random, folder: Path) -> tuple[str, Ended] | None:
+    """One process of two is stopped or falls asleep: the other has to say which, and it is ended as that tells."""
+    rank, strike = rng.randrange(2), rng.choice((inject.stop, inject.sleep))
+    moment = Moment("second", rng.uniform(0.4, 0.95) * bench.courses[place.name].seconds)
+    before: list[Callable[[], None]] = [lambda: None, lambda: None]
+    before[rank] = lambda: arm(moment, strike)
+    started = start_together(place.words, folder, before)
+    ended = started[1 - rank].end()
+    os.kill(started[rank].process, signal.SIGKILL)
+    started[rank].end()
+    if ended.code == 0:
+        return None
+    if f"process {rank + 1} (host" not in ended.errors and "does not reach the other processes" not in ended.errors:
+        ended = replace(ended, unsaid="not said which")
+    return f"process {rank + 1}: {strike.__name__} at {moment}", ended
 
 
 def jump_clock(bench: Bench, place: Place, rng: random.Random, folder: Path) -> tuple[str, Ended] | None:

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks.faults.inject import Course, Moment, arm, count_operations, draw_moment, kill
+from benchmarks.faults.inject import Course, Moment, arm, count_operations, draw_moment, kill, stop
+from benchmarks.faults.process import Ended
 from benchmarks.faults.table import markdown
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +58,24 @@ def test_a_process_is_killed_before_the_operation_that_was_drawn(tmp_path: Path)
         assert in_a_fork(folder, Moment("operation", at)) == -signal.SIGKILL
         assert len(list(folder.glob("file*"))) == at // 2
         assert len(list(folder.glob(".?"))) == at % 2
+
+
+def test_a_process_that_is_stopped_lives_on() -> None:
+    process = os.fork()
+    if process == 0:
+        stop()
+        os._exit(7)
+    _, status = os.waitpid(process, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    os.kill(process, signal.SIGCONT)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7
+
+
+def test_a_message_is_clear_if_it_is_one_and_lacks_nothing() -> None:
+    assert Ended(2, "", "films 3/7\ncrossray: full. Free space.", 0.1).is_clear
+    assert not Ended(2, "", "crossray: full. Free space.\nTraceback (most recent call last):", 0.1).is_clear
+    assert not Ended(1, "", "crossray: full. Free space.", 0.1).is_clear
+    assert not Ended(2, "", "crossray: lost.", 0.1, unsaid="not said which").is_clear
 
 
 def test_moments_are_seeded_and_of_both_kinds() -> None:

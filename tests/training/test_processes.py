@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 
 from crossray.errors import ConfigError, CrossRayError, LostProcessError
+from crossray.training import processes as launched
 from crossray.training.config import RuntimeConfig
 from crossray.training.distributed import start_fabric
 from crossray.training.processes import explained_lost_processes, processes_of, require_agreement
@@ -48,14 +51,17 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused() -> None:
 
 def test_an_error_that_is_not_of_the_network_is_left_as_it_is(tmp_path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1)
-    with pytest.raises(RuntimeError, match="out of memory"), explained_lost_processes(fabric, tmp_path):
+    with pytest.raises(RuntimeError, match="out of memory"), explained_lost_processes(fabric, tmp_path, 5.0):
         raise RuntimeError("out of memory")
-    with pytest.raises(dist.DistBackendError), explained_lost_processes(fabric, tmp_path):
+    with pytest.raises(dist.DistBackendError), explained_lost_processes(fabric, tmp_path, 5.0):
         raise dist.DistBackendError("a process alone has no others to lose")
 
 
+SLEEP = 0
+
+
 class SignalledMethod(FakeMethod):
-    """Sends its own process a signal in one step, counted from 1 (0: never)."""
+    """Sends its own process a signal (or falls asleep) in one step, counted from 1 (0: never)."""
 
     def __init__(self, step: int, number: int) -> None:
         super().__init__()
@@ -64,24 +70,31 @@ class SignalledMethod(FakeMethod):
     def before_step(self, epoch: int) -> None:
         self.left -= 1
         if self.left == 0:
-            os.kill(os.getpid(), self.number)
+            time.sleep(600) if self.number == SLEEP else os.kill(os.getpid(), self.number)
 
 
-def train(folder: Path, processes: int, signal_at: int = 0, number: int = 0) -> None:
-    """The fake run; the last process gets the signal, and the first writes down what it is told then."""
-    runtime = QUIET.model_copy(update={"checkpoint_every_steps": 1})
+def train(
+    folder: Path, processes: int, signal_at: int = 0, number: int = 0, rank: int = 1, timeout: float = 60.0
+) -> None:
+    """The fake run; process ``rank`` gets the signal, and the other writes down what it is told then.
+
+    A process that is named with its id is ended, as the message says.
+    """
+    launched._LONGEST_ROLL_CALL_SECONDS = 2.0
+    runtime = QUIET.model_copy(update={"checkpoint_every_steps": 1, "timeout_seconds": timeout})
     fabric = start_fabric(runtime, TWENTY_STEPS.precision)
     assert fabric.world_size == processes
-    last = fabric.global_rank == processes - 1
     parts = fake_parts()
     torch.manual_seed(3)
-    method = SignalledMethod(signal_at if last else 0, number)
+    method = SignalledMethod(signal_at if fabric.global_rank == rank else 0, number)
     parts = TrainingParts(method, parts.training, parts.validation, parts.image)
     try:
-        with explained_lost_processes(fabric, folder):
+        with explained_lost_processes(fabric, folder, timeout):
             summary = fake_fit(folder, TWENTY_STEPS, parts, runtime=runtime)
     except LostProcessError as error:
         (folder / "told.txt").write_text(str(error))
+        if (named := re.search(r"process id (\d+)", str(error))) is not None:
+            os.kill(int(named[1]), signal.SIGKILL)
     else:
         if summary.outcome == "interrupted":
             raise SystemExit(128 + (summary.signal or 0))
@@ -123,11 +136,36 @@ def test_a_signal_to_one_process_stops_and_saves_all(one_process: Path, tmp_path
     assert_one_process_ends_as(one_process, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("two")
+    run_together(2, train, folder, 2)
+    return folder
+
+
+@pytest.mark.parametrize(("number", "rank"), [(signal.SIGSTOP, 0), (SLEEP, 1)], ids=["stopped", "asleep"])
+def test_a_process_that_hangs_is_named_and_after_its_end_the_run_goes_on_to_the_same_bytes(
+    two_processes: Path, tmp_path: Path, number: int, rank: int
+) -> None:
+    codes = [0, 0]
+    codes[rank] = -signal.SIGKILL
+    run_together(2, train, tmp_path, 2, 7, number, rank, 5.0, exit_codes=codes)
+    told = (tmp_path / "told.txt").read_text()
+    assert re.search(rf"process {2 - rank} of 2 .* has lost the others: process {rank + 1} \(host .*, process id", told)
+    assert "did not answer for 5 seconds" in told
+    assert "goes on from the last checkpoint" in told
+    assert len(figures_of(tmp_path, "train")) == 6
+    run_together(2, train, tmp_path, 2)
+    for name in ("state", "best", "last"):
+        file = f"checkpoints/{name}.safetensors"
+        assert (tmp_path / file).read_bytes() == (two_processes / file).read_bytes(), name
+
+
 def agree(folder: Path, identities: tuple[str, str], folders: tuple[str, str]) -> None:
     fabric = start_fabric(QUIET, "32-true")
     rank = fabric.global_rank
     try:
-        with explained_lost_processes(fabric, folder):
+        with explained_lost_processes(fabric, folder, QUIET.timeout_seconds):
             require_agreement(fabric, folder / folders[rank], identities[rank])
             fabric.barrier()
     except CrossRayError as error:

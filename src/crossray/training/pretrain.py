@@ -75,7 +75,7 @@ def pretrain(
     keep_freed_memory()
     require_accelerators(recipe.runtime)
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
-    with explained_lost_processes(fabric, output):
+    with explained_lost_processes(fabric, output, recipe.runtime.timeout_seconds):
         return _train(fabric, recipe, output, validator, profile_steps)
 
 

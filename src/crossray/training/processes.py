@@ -13,9 +13,12 @@ from lightning_fabric import Fabric
 
 from crossray.errors import ConfigError, LostProcessError
 from crossray.training.config import RuntimeConfig
+from crossray.training.roll_call import missing_from, whereabouts
 
 # gloo, which carries processes on CPUs, raises plain RuntimeErrors; each names a file of its source.
 _GLOO = ("gloo/", "Connection closed by peer", "Connection reset by peer")
+
+_LONGEST_ROLL_CALL_SECONDS = 10.0
 
 
 def processes_of(runtime: RuntimeConfig, environment: Mapping[str, str]) -> tuple[int, int]:
@@ -106,23 +109,54 @@ def explained_meeting() -> Iterator[None]:
 
 
 @contextmanager
-def explained_lost_processes(fabric: Fabric, folder: Path) -> Iterator[None]:
+def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: float) -> Iterator[None]:
     """Turn what the network says when a process of the run is gone into one error that says what to do.
 
+    Every process enters it together. One that has waited in vain asks who else has, and so finds out which hangs.
+
+    Args:
+        folder: the run's.
+        timeout_seconds: how long processes wait for one another.
+
     Raises:
-        LostProcessError: another process was killed or ended with an error of its own, or cannot be reached any more.
+        LostProcessError: another process was killed or ended with an error of its own, hangs, or cannot be reached.
     """
+    if fabric.world_size == 1:
+        yield
+        return
+    places = None
     try:
+        places = whereabouts(fabric.world_size)
         yield
     except RuntimeError as error:
-        if fabric.world_size == 1 or not _is_of_the_network(error):
+        if not _is_of_the_network(error):
             raise
+        patience = min(timeout_seconds, _LONGEST_ROLL_CALL_SECONDS)
+        missing = missing_from(fabric.global_rank, fabric.world_size, patience) if _is_timeout(error) else []
+        if missing and places is not None:
+            names = " and ".join(f"process {rank + 1} ({places[rank]})" for rank in missing)
+            raise _hanging(fabric, folder, names, timeout_seconds) from error
         raise LostProcessError(
             f"{_who(fabric)} has lost the others: one of them was killed or ended with an error of its own, "
             f"or the network between them is cut ({_reason(error)}).",
             file=folder,
             remedy="The same command, on every host, goes on from the last checkpoint.",
         ) from error
+
+
+def _hanging(fabric: Fabric, folder: Path, names: str, timeout_seconds: float) -> LostProcessError:
+    return LostProcessError(
+        f"{_who(fabric)} has lost the others: {names} did not answer for {timeout_seconds:g} seconds. "
+        "It hangs, was stopped or killed, or the network is cut.",
+        file=folder,
+        remedy="If it is still there, end it (kill -9 with its process id, on its host; torchrun does it itself): then "
+        "the same command, on every host, goes on from the last checkpoint. If it was only slow, raise "
+        "runtime.timeout_seconds.",
+    )
+
+
+def _is_timeout(error: RuntimeError) -> bool:
+    return re.search(r"timed? ?out", str(error), re.IGNORECASE) is not None
 
 
 def _is_of_the_network(error: RuntimeError) -> bool:
