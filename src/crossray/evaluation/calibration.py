@@ -20,6 +20,9 @@ from crossray.evaluation.metrics import FloatArray, quotient, weighted_mean
 
 Binning = Literal["equal_width", "equal_mass"]
 
+BINS = 10
+"""Of the tables and figures of reports, of equal mass."""
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -72,6 +75,15 @@ def expected_calibration_error(
     # Share of the bin times its gap is |sum of probabilities - number present| / films.
     gaps = drawn @ (member * (probabilities - (labels > 0.5))[:, None])
     return quotient(np.abs(gaps).sum(axis=1), drawn.sum(axis=1))
+
+
+def equal_mass_error(probabilities: FloatArray, labels: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+    """:func:`expected_calibration_error` in :data:`BINS` of equal mass, as reports print it; NaN of nothing known."""
+    known = ~np.isnan(labels)
+    if not known.any():
+        return np.full(1 if weights is None else len(weights), np.nan)
+    edges = bin_edges(probabilities[known], BINS, "equal_mass")
+    return expected_calibration_error(probabilities, labels, edges, weights)
 
 
 def brier(probabilities: FloatArray, labels: FloatArray, weights: FloatArray | None = None) -> FloatArray:

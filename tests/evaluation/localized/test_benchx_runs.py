@@ -40,7 +40,7 @@ def finished(folder: Path) -> Path:
 
 def test_a_protocol_prints_f1_first_with_its_seeds_and_their_spread(finished: Path) -> None:
     results = read_localized(finished)
-    assert [row.metric for row in results.rows] == [F1_AT_ARGMAX, "AUROC", "AP"]
+    assert [row.metric for row in results.rows] == [F1_AT_ARGMAX, "AUROC", "AP", "ECE", "Brier"]
     row = results.headline("benchx_rsna_100")
     assert (row.seeds, row.runs, row.learning_rate, row.preset) == ("42, 0", 2, 5e-5, "clean")
     assert row.std is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score
+from sklearn.metrics import brier_score_loss, f1_score
 from torch.nn import functional as F
 
 from crossray.evaluation.classification.binary import argmax_counts
@@ -30,7 +30,25 @@ def test_f1_is_scikit_learns_of_the_argmax_also_where_logits_tie() -> None:
         differences.double().numpy(), labels.double().numpy(), ("x",), ones, two_classes=True
     )
     assert found[Measured(F1_AT_ARGMAX, "x")] == pytest.approx(expected)
-    assert {what.metric for what in found} == {"AUROC", "AP", F1_AT_ARGMAX}
+    assert {what.metric for what in found} == {"AUROC", "AP", "ECE", "Brier", F1_AT_ARGMAX}
+
+
+def test_calibration_is_of_the_softmax_of_the_two_logits() -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(50, 1, generator=generator) < 0.5).double()
+    labels[:4] = torch.nan
+    given = TwoClassTask().predict(logits).numpy()
+    found = classification_measures(given, labels.numpy(), ("x",), np.ones((1, 50)), two_classes=True)
+    probabilities, known = logits.softmax(dim=1)[4:, 1].numpy(), labels[4:, 0].numpy()
+    bins = np.searchsorted(np.quantile(probabilities, np.arange(1, 10) / 10), probabilities)
+    gaps = [abs((probabilities - known)[bins == number].sum()) for number in range(10)]
+    assert found[Measured("ECE", "x")] == pytest.approx(sum(gaps) / len(known))
+    assert found[Measured("Brier", "x")] == pytest.approx(brier_score_loss(known, probabilities))
+    nothing = np.full((50, 1), np.nan)
+    unknown = classification_measures(given, nothing, ("x",), np.ones((2, 50)))
+    assert np.isnan(unknown[Measured("ECE", "x")]).all()
+    assert np.isnan(unknown[Measured("Brier", "x")]).all()
 
 
 def test_f1_under_draws_is_that_of_the_rows_written_out_and_unknown_labels_are_left_out() -> None:
@@ -61,7 +79,7 @@ def test_cross_entropy_is_pytorchs_over_the_known_labels() -> None:
     known = torch.tensor([0, 1, 3, 4])
     loss = TwoClassTask().loss(logits, labels)
     expected = F.cross_entropy(logits[known], labels[known, 0].long())
-    assert float(loss) == pytest.approx(float(expected))
+    assert loss.item() == pytest.approx(expected.item())
     (gradient,) = torch.autograd.grad(loss, logits)
     assert torch.allclose(gradient, torch.autograd.grad(expected, logits)[0])
-    assert float(TwoClassTask().loss(logits, torch.full((6, 1), torch.nan))) == 0
+    assert TwoClassTask().loss(logits, torch.full((6, 1), torch.nan)).item() == 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from crossray.evaluation.calibration import brier, equal_mass_error
 from crossray.evaluation.classification.binary import argmax_counts, binary_counts
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
@@ -107,18 +108,21 @@ def detection_measures(
 def classification_measures(
     logits: FloatArray, labels: FloatArray, targets: Sequence[str], weights: FloatArray, *, two_classes: bool = False
 ) -> Measures:
-    """AUROC, average precision and F1: mean over the labels, then each.
+    """AUROC, average precision, F1, and the calibration of probabilities: mean over the labels, then each.
 
     F1 is at a probability of 0.5, or, of ``two_classes`` whose ``logits`` are differences, at the argmax.
     """
+    probabilities = expit(logits)
     each = {
         AUROC: per_label(auroc, logits, labels, weights),
         "AP": per_label(average_precision, logits, labels, weights),
+        "ECE": per_label(equal_mass_error, probabilities, labels, weights),
+        "Brier": per_label(brier, probabilities, labels, weights),
     }
     if two_classes:
         each[F1_AT_ARGMAX] = argmax_counts(logits, labels, weights).f1()
     else:
-        each["F1 at 0.5"] = binary_counts(expit(logits), labels, _CALLED, weights).f1()
+        each["F1 at 0.5"] = binary_counts(probabilities, labels, _CALLED, weights).f1()
     found: Measures = {}
     for metric, values in each.items():
         found[Measured(metric, mean_of(targets))] = macro_mean(values)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from crossray.evaluation.calibration import Reliability, bin_edges, expected_calibration_error, reliability
+from crossray.evaluation.calibration import BINS, Reliability, bin_edges, expected_calibration_error, reliability
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Results
@@ -22,7 +22,6 @@ SHOWN = 6
 """Labels drawn at most: those that the protocol calls common, else those with the most positives."""
 
 _POINTS = 200
-_BINS = 10
 _LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
 """Tasks whose scores are log odds; zero-shot scores are cosines and say nothing of probabilities."""
 
@@ -100,7 +99,7 @@ def _shown(labels: FloatArray, protocol: Protocol) -> list[int]:
 
 def _calibration(log_odds: FloatArray, truth: NDArray[np.bool_]) -> tuple[Reliability, float]:
     probabilities, labels = expit(log_odds), truth.astype(np.float64)
-    edges = bin_edges(probabilities, _BINS, "equal_mass")
+    edges = bin_edges(probabilities, BINS, "equal_mass")
     error = float(expected_calibration_error(probabilities, labels, edges)[0])
     return reliability(probabilities, labels, edges), error
 
