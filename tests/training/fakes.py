@@ -65,6 +65,9 @@ class FakeStore:
     def pixels(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.uint8]:
         return np.stack([self._pixels[row] for row in rows])
 
+    def blocks_of(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        return np.array(rows, dtype=np.int64) // 4
+
 
 @dataclass(frozen=True)
 class FakeTokens:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def describe(
-    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    store: Annotated[str, typer.Argument(help="A prepared store: its folder or URL.")],
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Print counts, views, label prevalence, text lengths and the filter funnel of a store."""

@@ -9,7 +9,7 @@ import typer
 
 
 def verify(
-    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    store: Annotated[str, typer.Argument(help="A prepared store: its folder or URL.")],
     root: Annotated[
         Path | None, typer.Option("--source", help="The source's folder: also tell whether it changed since.")
     ] = None,
@@ -23,16 +23,18 @@ def verify(
     from crossray.data.sources.build import build_source
     from crossray.data.sources.deidentified import DeidentifiedSource
     from crossray.data.store_manifest import read_manifest
+    from crossray.data.streaming.mirror import store_folder
     from crossray.data.verify import verify_store
     from crossray.errors import StoreError
     from crossray.settings import apply_overrides
 
     options = apply_overrides({}, option or [])
-    inputs = read_manifest(store).inputs
+    folder = store_folder(store)
+    inputs = read_manifest(folder).inputs
     source = build_source(inputs.source, root, options) if root is not None else None
     if source is not None and inputs.pseudonym_key:
-        source = DeidentifiedSource(source, find_key(key_file, store=store, make=False).key)
-    found = verify_store(store, source)
+        source = DeidentifiedSource(source, find_key(key_file, store=folder, make=False).key)
+    found = verify_store(folder, source)
     typer.echo(f"{store} is whole: {found.files} files, {found.bytes / 1e6:.1f} MB, every sha256 as written.")
     if found.changes:
         raise StoreError(

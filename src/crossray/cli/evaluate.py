@@ -16,7 +16,7 @@ _TASKS = (
     "floors."
 )
 _SET = "Change a setting, e.g. --set finetune.epochs=4 or --set protocol.draws=200."
-_STORE = "Where the store is now, if it was moved."
+_STORE = "Where the store is now, if it was moved: a folder or URL."
 _SPLIT = "The split list, if it was moved."
 _CELLS = "Folder of finished pieces, shared between evaluations so that floors are made once."
 _ENSEMBLE = "Each path is a member of one ensemble: their scores are averaged. There is no HTML report then."
@@ -34,7 +34,7 @@ def evaluate(
     runs: Annotated[list[Path] | None, typer.Argument(help=_RUNS, show_default=False)] = None,
     tasks: Annotated[str, typer.Option(help=_TASKS)] = "retrieval,zero_shot,grounding,probe,finetune,floors",
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,
-    store: Annotated[Path | None, typer.Option(help=_STORE, show_default=False)] = None,
+    store: Annotated[str | None, typer.Option(help=_STORE, show_default=False)] = None,
     split: Annotated[str | None, typer.Option(help=_SPLIT, show_default=False)] = None,
     cells: Annotated[Path | None, typer.Option(help=_CELLS, show_default="OUT/cells")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",

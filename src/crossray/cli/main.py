@@ -20,6 +20,7 @@ from crossray.cli.data_manifest import manifest
 from crossray.cli.data_prepare import prepare
 from crossray.cli.data_pseudonyms import pseudonyms
 from crossray.cli.data_split import split
+from crossray.cli.data_streamable import streamable
 from crossray.cli.data_template import template
 from crossray.cli.data_twin import twin
 from crossray.cli.data_verify import verify
@@ -96,6 +97,7 @@ data_app.command("verify")(verify)
 data_app.command("audit")(audit)
 data_app.command("split")(split)
 data_app.command("class-list")(class_list)
+data_app.command("streamable")(streamable)
 data_app.command("twin")(twin)
 
 

@@ -1,4 +1,4 @@
-"""The films of a store: arrays of what is asked of all of them, the rest from the mapped files when it is asked."""
+"""The films of a store: arrays of what is asked of all of them, the rest when it is asked, mostly from mapped files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -30,11 +30,11 @@ class FilmShard:
     """One shard's films, in b record batches.
 
     Attributes:
-        mapped: the whole file.
+        mapped: the whole file: the table, or its index where the pixels are elsewhere.
         study_rows: ``[n]`` row of each film's study in the studies table of the same shard.
         views: ``[n]`` place in :data:`VIEWS`.
         block_lengths: ``[b]`` films of each record batch.
-        block_offsets: ``[b]`` where in the file the pixels of its first film begin.
+        block_offsets: ``[b]`` where in the table's file the pixels of its first film begin.
     """
 
     mapped: pa.Buffer
@@ -51,23 +51,28 @@ class FilmShard:
             StoreError: a film is not ``size`` pixels wide and high, or its view is none that there is.
         """
         table = pa.Table.from_batches(batches, schema=FILM_SCHEMA)
-        views = pc.index_in(table.column("view"), value_set=pa.array(VIEWS))
-        if views.null_count:
-            raise StoreError(f"holds a film whose view is none of {', '.join(VIEWS)}.", file=path, remedy=PREPARE_AGAIN)
         return cls(
             mapped,
             table.column("study_row").to_numpy(),
-            views.to_numpy().astype(np.int8),
+            view_numbers(table.column("view"), path),
             np.array([len(batch) for batch in batches], dtype=np.int64),
             np.array([_pixel_address(batch, size, path) - mapped.address for batch in batches], dtype=np.int64),
         )
 
 
-class FilmTable:
-    """The films of all shards, one after another."""
+class PixelReader(Protocol):
+    """Where pixels come from if not from the mapped files."""
 
-    def __init__(self, shards: Sequence[FilmShard], size: int) -> None:
-        self._size = size
+    def __call__(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """``[n, S * S]`` films, each by its block (of all shards) and its place in that."""
+        ...
+
+
+class FilmTable:
+    """The films of all shards, one after another; their pixels from the shards, or from a reader."""
+
+    def __init__(self, shards: Sequence[FilmShard], size: int, reader: PixelReader | None = None) -> None:
+        self._size, self._reader = size, reader or self._mapped_pixels
         self._mapped = [shard.mapped for shard in shards]
         self._shard_starts = _starts([len(shard.views) for shard in shards])
         self._block_starts = _starts([length for shard in shards for length in shard.block_lengths.tolist()])
@@ -80,13 +85,22 @@ class FilmTable:
 
     def pixels(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """``[n, S, S]`` films (a copy)."""
+        blocks = self.blocks_of(rows)
+        films = self._reader(blocks, rows - self._block_starts[blocks])
+        return films.reshape(len(rows), self._size, self._size)
+
+    def blocks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``[n]`` number of the record batch, counted over all shards, in which each film lies."""
+        return np.searchsorted(self._block_starts, rows, side="right") - 1
+
+    def _mapped_pixels(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
         area = self._size**2
-        blocks = np.searchsorted(self._block_starts, rows, side="right") - 1
-        places = self._block_offsets[blocks] + (rows - self._block_starts[blocks]) * area
-        result = np.empty((len(rows), area), dtype=np.uint8)
-        for film, shard, place in zip(result, self._shards_of(rows).tolist(), places.tolist(), strict=True):
-            film[:] = np.frombuffer(self._mapped[shard], np.uint8, count=area, offset=place)
-        return result.reshape(len(rows), self._size, self._size)
+        offsets = self._block_offsets[blocks] + places * area
+        shards = self._shards_of(self._block_starts[blocks])
+        result = np.empty((len(blocks), area), dtype=np.uint8)
+        for film, shard, offset in zip(result, shards.tolist(), offsets.tolist(), strict=True):
+            film[:] = np.frombuffer(self._mapped[shard], np.uint8, count=area, offset=offset)
+        return result
 
     def cell(self, row: int, name: str) -> Any:
         """One value of a film, an Arrow scalar."""
@@ -99,6 +113,19 @@ class FilmTable:
     def _read(self, shard: int) -> pa.Table:
         with pa.ipc.open_stream(pa.BufferReader(self._mapped[shard])) as reader:
             return reader.read_all()
+
+
+def view_numbers(views: pa.ChunkedArray, path: Path) -> NDArray[np.int8]:
+    """``[n]`` place in :data:`VIEWS` of each name.
+
+    Raises:
+        StoreError: a name is none of them.
+    """
+    numbers = pc.index_in(views, value_set=pa.array(VIEWS))
+    if numbers.null_count:
+        raise StoreError(f"holds a film whose view is none of {', '.join(VIEWS)}.", file=path, remedy=PREPARE_AGAIN)
+    found: NDArray[np.int8] = numbers.to_numpy().astype(np.int8)
+    return found
 
 
 def _pixel_address(batch: pa.RecordBatch, size: int, path: Path) -> int:

@@ -57,6 +57,10 @@ class PairStore(Protocol):
         """``[n, S, S]`` prepared films."""
         ...
 
+    def blocks_of(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        """``[n]`` number of the block in which each film lies."""
+        ...
+
 
 @dataclass(frozen=True)
 class RawBatch:
@@ -161,6 +165,11 @@ class PairDataset(Dataset[RawBatch]):
 
     def __len__(self) -> int:
         return len(self.study_index)
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """``[n]`` the block of the store in which each pair's film lies (its first one, where any may be chosen)."""
+        return self._store.blocks_of([films[0] for films in self._films])
 
     def __getitem__(self, request: BatchRequest) -> RawBatch:
         texts = self._texts(request.places, request.epoch)

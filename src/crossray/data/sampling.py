@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from crossray.data.block_order import BlockOrder
 from crossray.data.randomness import Purpose, derived_generator
 from crossray.data.tasks import AuxiliaryTask, plan_epoch
 
@@ -33,9 +34,10 @@ class BatchRequest:
 class GlobalBatchSampler(Sampler[BatchRequest]):
     """Global batches of one epoch, from step ``start`` on; each process asks for its own rows of them.
 
-    In training the order is a permutation drawn from (seed, epoch) and the last, smaller batch is dropped; auxiliary
-    ``tasks`` take their turns, each with permutations of its own that begin anew when they are through. In evaluation
-    the order is that of the split, nothing is dropped, and a process takes every ``world``-th batch whole.
+    In training the order is a permutation drawn from (seed, epoch), of all pairs or, with ``order``, block by block,
+    and the last, smaller batch is dropped; auxiliary ``tasks`` take their turns, each with permutations of its own that
+    begin anew when they are through. In evaluation the order is that of the split, nothing is dropped, and a process
+    takes every ``world``-th batch whole.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class GlobalBatchSampler(Sampler[BatchRequest]):
         start: int = 0,
         rank: int = 0,
         world: int = 1,
+        order: BlockOrder | None = None,
     ) -> None:
         self._pairs, self._size, self._training = pairs, batch_size, training
         self._tasks, self._plan = tasks, plan_epoch(tasks, pairs // batch_size, seed=seed, epoch=epoch)
         self._seed, self._epoch, self._start = seed, epoch, start
         self._rank, self._world = rank, world
+        self._order = order
 
     def __len__(self) -> int:
         return len(self._evaluated()) if not self._training else max(0, len(self._plan) - self._start)
@@ -78,6 +82,8 @@ class GlobalBatchSampler(Sampler[BatchRequest]):
         """The order of a task's pairs, the ``through``-th time in this epoch."""
         key = through * (len(self._tasks) + 1) + turn
         generator = derived_generator(self._seed, self._epoch, Purpose.ORDER, key)
+        if self._order is not None:
+            return self._order.permutation(self._pairs // self._size, self._size, generator)
         return generator.permutation(np.arange(self._pairs, dtype=np.int64))
 
     def _evaluation_requests(self) -> Iterator[BatchRequest]:

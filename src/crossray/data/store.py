@@ -1,9 +1,8 @@
-"""A prepared store, opened memory-mapped: studies, reports, labels, films, masks."""
+"""A prepared store, opened memory-mapped or at a URL: studies, reports, labels, films, masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from crossray.data.film_table import VIEWS, FilmShard, FilmTable
 from crossray.data.geometry import FilmGeometry
-from crossray.data.store_manifest import PREPARE_AGAIN, StoreManifest, read_manifest
+from crossray.data.store_manifest import StoreManifest, read_manifest
 from crossray.data.store_schema import (
     FILM_SCHEMA,
     GEOMETRY_FIELDS,
@@ -29,12 +28,14 @@ from crossray.data.store_schema import (
     study_schema,
     with_every_column,
 )
+from crossray.data.store_tables import altered, read_table
+from crossray.data.streaming.film_index import INDEX_SCHEMA, Block, film_index_name, indexed_shard
+from crossray.data.streaming.mirror import origin_of, store_folder
+from crossray.data.streaming.settings import StreamSettings
+from crossray.data.streaming.streamed_pixels import StreamedPixels
 from crossray.data.study import Box, PhraseRegion, Report, View
 from crossray.data.text_column import TextColumn
-from crossray.errors import DataError, StoreError
-
-_Table = tuple[pa.Buffer, list[pa.RecordBatch]]
-"""A mapped file, and the record batches in it."""
+from crossray.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,26 @@ class Store:
     """A prepared data set. Open it with :meth:`open`; it may be pickled to worker processes.
 
     Attributes:
-        path: its folder.
+        path: its folder; of a store at a URL, that of its mirror.
         manifest: what it was made from.
+        streamed: where its films come from if it is at a URL.
         study_ids, patient_ids: one a study, in store order; a patient id is ``None`` where unknown.
         labels: ``[n, K]`` float32, 1 present, 0 absent, NaN unknown.
     """
 
     def __init__(
-        self, path: Path, manifest: StoreManifest, studies: list[pa.RecordBatch], films: list[FilmShard]
+        self,
+        path: Path,
+        manifest: StoreManifest,
+        studies: list[pa.RecordBatch],
+        films: list[FilmShard],
+        streamed: StreamedPixels | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest
+        self.streamed = streamed
         self._studies = pa.Table.from_batches(studies, schema=STUDY_SCHEMA)
-        self._films = FilmTable(films, manifest.prepared_size)
+        self._films = FilmTable(films, manifest.prepared_size, streamed)
         self.study_ids: TextColumn[str] = TextColumn(self._studies.column("study_id"))
         self.patient_ids: TextColumn[str | None] = TextColumn(self._studies.column("patient_id"))
         self.labels = _label_matrix(self._studies, len(manifest.label_names))
@@ -73,34 +81,48 @@ class Store:
         self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
 
     @classmethod
-    def open(cls, path: Path | str, *, every_value: bool = False) -> Store:
+    def open(cls, place: Path | str, *, every_value: bool = False, streaming: StreamSettings | None = None) -> Store:
         """Open a store; tables stay on the disk and are mapped into memory.
 
         Args:
-            path: its folder.
+            place: its folder, or a URL. Of a store at a URL all but the films is fetched now, films when they are asked
+                for; each is checked against its sha256 as it comes.
             every_value: whether each offset and each text is checked, which reads all but the pixels. Without it a
                 table that was made to mislead can end the process: Arrow believes what it maps.
+            streaming: how a store at a URL is read.
 
         Raises:
-            StoreError: the store is missing, half-written, of another version, or a table was cut or altered.
+            StoreError: the store is missing, half-written, of another version, or a table was cut or altered; a file
+                at a URL cannot be fetched.
+            ConfigError: the URL cannot be read with what is installed.
         """
-        folder = Path(path)
+        folder = store_folder(place, streaming)
+        origin = origin_of(folder)
         manifest = read_manifest(folder)
         studies: list[pa.RecordBatch] = []
         films: list[FilmShard] = []
-        with _altered(folder):
+        blocks: list[Block] = []
+        with altered(folder):
             for shard in range(manifest.shards):
                 name, schema = study_table_name(shard), study_schema(manifest.format_version)
-                _, batches = _read_table(folder, name, schema, manifest, every_value)
+                _, batches = read_table(folder, name, schema, manifest, every_value)
                 studies.extend(with_every_column(batch) for batch in batches)
                 name = film_table_name(shard)
-                mapped, batches = _read_table(folder, name, FILM_SCHEMA, manifest, every_value)
-                films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
-            return cls(folder, manifest, studies, films)
+                if origin is None:
+                    mapped, batches = read_table(folder, name, FILM_SCHEMA, manifest, every_value)
+                    films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
+                    continue
+                index = film_index_name(shard)
+                mapped, batches = read_table(folder, index, INDEX_SCHEMA, manifest, every_value)
+                of_shard, its_blocks = indexed_shard(mapped, batches, manifest.prepared_size, name, folder / index)
+                films.append(of_shard)
+                blocks.extend(its_blocks)
+            streamed = None if origin is None else StreamedPixels.of(origin, blocks, manifest.prepared_size, streaming)
+            return cls(folder, manifest, studies, films, streamed)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Mapped files do not travel between processes: the other one opens the store for itself.
-        return Store.open, (self.path,)
+        return _open_again, (self.path, None if self.streamed is None else self.streamed.settings)
 
     def __len__(self) -> int:
         return len(self.study_ids)
@@ -195,6 +217,10 @@ class Store:
             raise IndexError(f"film rows must lie in 0..{self.film_count - 1}")
         return self._films.pixels(wanted)
 
+    def blocks_of(self, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
+        """``[n]`` number of the block of each film: films of a block lie together, and are fetched together."""
+        return self._films.blocks_of(np.asarray(rows, dtype=np.int64))
+
     def mask(self, row: int, name: str) -> NDArray[np.uint8]:
         """A mask on the prepared square, ``[S, S]`` uint8: 255 inside, 127 ignore, 0 outside.
 
@@ -209,7 +235,7 @@ class Store:
         raise DataError(f"film row {row} has no mask '{name}'.", file=self.path, remedy=f"Its masks: {known}.")
 
     def _study_cells(self, index: int, names: Sequence[str]) -> dict[str, Any]:
-        with _altered(self.path):
+        with altered(self.path):
             return {name: self._studies.column(name)[index].as_py() for name in names}
 
 
@@ -223,33 +249,8 @@ def film_table_name(shard: int) -> str:
     return f"films-{shard:05d}.arrow"
 
 
-def _read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest, every_value: bool) -> _Table:
-    path = folder / name
-    entry = manifest.files.get(name)
-    size = path.stat().st_size if path.is_file() else None
-    if entry is None or size != entry.bytes:
-        found = "is missing" if size is None else f"has {size} bytes"
-        expected = "" if entry is None else f", {entry.bytes} were written"
-        raise StoreError(f"{found}{expected}: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
-    with _altered(path):
-        with pa.memory_map(str(path)) as source:
-            mapped = source.read_buffer()
-        with pa.ipc.open_stream(pa.BufferReader(mapped)) as reader:
-            batches: list[pa.RecordBatch] = list(reader)
-        for batch in batches:
-            batch.validate(full=every_value)
-    if not reader.schema.equals(schema):
-        raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
-    return mapped, batches
-
-
-@contextmanager
-def _altered(place: Path) -> Iterator[None]:
-    """Whatever Arrow and numpy raise on tables that are not those that were written, as one error."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError) as error:
-        raise StoreError(f"was altered: {error}", file=place, remedy=PREPARE_AGAIN) from error
+def _open_again(path: Path, streaming: StreamSettings | None) -> Store:
+    return Store.open(path, streaming=streaming)
 
 
 def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:

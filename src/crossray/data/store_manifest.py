@@ -89,13 +89,21 @@ def read_manifest(store: Path) -> StoreManifest:
             f"holds no {MANIFEST_NAME}: it is not a store, or one half-written.", file=store, remedy=PREPARE_AGAIN
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return parse_manifest(path.read_bytes(), path)
+    except OSError as error:
         raise StoreError(f"cannot be read: {error}.", file=path, remedy=PREPARE_AGAIN) from error
-    return _checked(content, path)
 
 
-def _checked(content: Any, path: Path) -> StoreManifest:
+def parse_manifest(text: bytes, path: Path | str) -> StoreManifest:
+    """The manifest in the bytes of its file; ``path`` names it in messages.
+
+    Raises:
+        StoreError: it is none, of another version, or was altered.
+    """
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise StoreError(f"cannot be read: {error}.", file=path, remedy=PREPARE_AGAIN) from error
     if not isinstance(content, Mapping) or content.get("kind") != "crossray-store":
         raise StoreError("is not the manifest of a store.", file=path, remedy="Give the folder of a prepared store.")
     version = content.get("format_version")

@@ -12,6 +12,8 @@ from crossray.data.sources.base import Source
 from crossray.data.sources.deidentified import pseudonym_key_of
 from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, PREPARE_AGAIN, StoreInputs, StoreManifest, read_manifest
+from crossray.data.streaming.mirror import ORIGIN_NAME, damages_at, mirrored, origin_of, store_folder
+from crossray.data.streaming.settings import StreamSettings
 from crossray.errors import StoreError
 from crossray.files import Damage, damages_of
 
@@ -26,11 +28,12 @@ class Verification:
 
 
 def verify_store(
-    path: Path, source: Source | None = None, show: Callable[[int, int], None] = lambda done, total: None
+    path: Path | str, source: Source | None = None, show: Callable[[int, int], None] = lambda done, total: None
 ) -> Verification:
     """Hash every file of a store and compare with its manifest, then open it.
 
     Args:
+        path: its folder, or a URL: then every film is fetched once, and none is kept.
         source: if given, the store is also compared with what it would be made from today.
         show: told (bytes hashed, bytes in all).
 
@@ -38,13 +41,14 @@ def verify_store(
         StoreError: half-written, altered, of another version, or with files that do not belong to it; of several
             damages the first, and which studies it hits.
     """
-    manifest = read_manifest(path)
-    damages = store_damages(path, manifest, show)
+    folder = store_folder(path)
+    manifest = read_manifest(folder)
+    damages = store_damages(folder, manifest, show)
     if damages:
         first = damages[0]
         more = f" {len(damages) - 1} more files are damaged." if damages[1:] else ""
         raise StoreError(first.problem + more, file=first.file, remedy=_REMEDY)
-    check_content(path, manifest)
+    check_content(folder, manifest)
     return Verification(len(manifest.files), _total(manifest), _changes(manifest, source))
 
 
@@ -65,14 +69,19 @@ def check_content(path: Path, manifest: StoreManifest) -> None:
         )
 
 
-def open_whole(path: Path | str) -> Store:
+def open_whole(place: Path | str, streaming: StreamSettings | None = None) -> Store:
     """Open a store after hashing all of it: what is computed from a flipped bit cannot be told from a finding.
+
+    Of a store at a URL films are not hashed now but as they come.
 
     Raises:
         StoreError: as :func:`verify_store`.
     """
-    verify_store(Path(path))
-    return Store.open(path)
+    folder = store_folder(place, streaming)
+    if origin_of(folder) is None:
+        verify_store(folder)
+        return Store.open(folder)
+    return Store.open(folder, every_value=True, streaming=streaming)
 
 
 def store_damages(
@@ -86,7 +95,13 @@ def store_damages(
         done += manifest.files[name].bytes or 0
         show(done, total)
 
-    found = damages_of(path, manifest.files, tell)
+    origin = origin_of(path)
+    if origin is None:
+        found = damages_of(path, manifest.files, tell)
+    else:
+        here = {name: manifest.files[name] for name in mirrored(manifest)}
+        there = {name: entry for name, entry in manifest.files.items() if name not in here}
+        found = [*damages_of(path, here, tell), *damages_at(origin, there, path, tell)]
     hit = {damage.file.name for damage in found}
     return [Damage(damage.file, damage.problem + _studies_of(damage.file, hit)) for damage in found]
 
@@ -112,7 +127,7 @@ def _total(manifest: StoreManifest) -> int:
 
 
 def _check_strangers(path: Path, manifest: StoreManifest) -> None:
-    known = {*manifest.files, MANIFEST_NAME}
+    known = {*manifest.files, MANIFEST_NAME, ORIGIN_NAME}
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in known)
     if strangers:
         raise StoreError(

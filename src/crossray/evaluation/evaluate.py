@@ -39,7 +39,7 @@ class EvaluationRequest:
     out: Path
     tasks: str = ",".join(DEFAULT_TASKS)
     settings: tuple[str, ...] = ()
-    store: Path | None = None
+    store: str | None = None
     split: str | None = None
     cells: Path | None = None
     checkpoint: str = "best"

@@ -28,9 +28,9 @@ class Run:
         return str(self._data["fold"])
 
     @property
-    def store(self) -> Path:
-        """Its store."""
-        return Path(str(self._data["store"]))
+    def store(self) -> str:
+        """Its store: a folder or URL."""
+        return str(self._data["store"])
 
     @property
     def split(self) -> str:

@@ -112,7 +112,7 @@ def open_evaluation(
     paths: Sequence[Path],
     config: EvaluationConfig,
     *,
-    store: Path | None = None,
+    store: Path | str | None = None,
     split: str | None = None,
     checkpoint: str = "best",
     protocol_changes: Mapping[str, Any] | None = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from crossray.data.sentence_order import SentenceOrder
+from crossray.data.streaming.settings import StreamSettings
 from crossray.settings import Settings
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
@@ -192,6 +193,7 @@ class RuntimeConfig(Settings):
     (whichever comes first, and always at the end of an epoch). ``devices`` counts processes of a host, one a device;
     torchrun and SLURM say it themselves. ``timeout_seconds`` is how long processes wait for one that does not answer.
     ``check_store`` hashes the whole store before the first step: from what is damaged there, nothing is learned.
+    ``streaming`` says how a store at a URL is read; its films are checked as they come.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -200,6 +202,7 @@ class RuntimeConfig(Settings):
     timeout_seconds: float = Field(default=1800.0, gt=0.0)
     workers: int = Field(default=0, ge=0)
     check_store: bool = True
+    streaming: StreamSettings = Field(default_factory=StreamSettings)
     checkpoint_every_steps: int | None = Field(default=None, ge=1)
     checkpoint_every_seconds: float | None = Field(default=600.0, gt=0.0)
     tensorboard: bool = True

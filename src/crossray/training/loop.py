@@ -137,6 +137,7 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
         start=state.place.batch,
         rank=fabric.global_rank,
         world=fabric.world_size,
+        order=session.parts.order,
     )
     on_gpu = fabric.device.type == "cuda"
     dtype = torch.float64 if config.precision == "64-true" else torch.float32

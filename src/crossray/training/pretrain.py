@@ -6,9 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from crossray.data.block_order import BlockOrder
 from crossray.data.pairs import LeftOut, PairDataset, captions_of
 from crossray.data.sentence_order import SentenceOrder
 from crossray.data.split_files import read_split, rows_of_fold
@@ -110,7 +112,8 @@ def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | 
 
 
 def _open_data(recipe: Recipe, *, check: bool) -> _Data:
-    store = open_whole(recipe.data.store) if check else Store.open(recipe.data.store)
+    place, streaming = recipe.data.store, recipe.runtime.streaming
+    store = open_whole(place, streaming) if check else Store.open(place, streaming=streaming)
     initial = recipe.training.initial_weights
     split = read_split(recipe.data.split)
     fold = split.fold(recipe.data.fold)
@@ -161,12 +164,22 @@ def _build_parts(recipe: Recipe, data: _Data, tokenizer: ReportTokenizer) -> Tra
     if source is not None:
         path = weights_file(source)
         load_weights(method, read_tensors(path)[0], path)
+    training = _pairs(recipe, data, data.training, tokenizer, recipe.training.sentence_order)
     return TrainingParts(
         method=method,
-        training=_pairs(recipe, data, data.training, tokenizer, recipe.training.sentence_order),
+        training=training,
         validation=_pairs(recipe, data, data.validation, tokenizer, "original"),
         image=recipe.image,
+        order=_order(recipe, data.store, training),
     )
+
+
+def _order(recipe: Recipe, store: Store, training: PairDataset) -> BlockOrder | None:
+    """How an epoch goes through the pairs; refuses a cache that is too small for it."""
+    order = None if recipe.data.order is None else BlockOrder(recipe.data.order, training.blocks)
+    if store.streamed is not None:
+        store.streamed.require_room(len(np.unique(training.blocks)) if order is None else order.blocks_at_hand)
+    return order
 
 
 def _pairs(

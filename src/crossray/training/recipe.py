@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from crossray.data.augment import ImageInputConfig
+from crossray.data.block_order import BlockOrderConfig
 from crossray.data.pairs import FilmChoice
 from crossray.data.study import View
 from crossray.data.text import TextConfig
@@ -24,11 +25,13 @@ class DataConfig(Settings):
     """The pairs: a prepared store, and one fold of a split of it.
 
     Attributes:
-        store: folder of the store; a relative path starts at the working directory.
+        store: folder of the store, or its URL; a relative path starts at the working directory.
         split: a protocol that ships with CrossRay (``iu-rr-v1``) or the path of a split list.
         fold: the fold's name; its ``train`` side is trained on, its ``validation`` side selects, ``test`` is not read.
         views: views of the films.
         film_choice: of a study with several such films, always the first or each time any.
+        order: in training, go through the store block by block and mix a few blocks at a time, as a store at a URL
+            asks for; ``null``: a permutation of all pairs.
     """
 
     store: str
@@ -36,6 +39,7 @@ class DataConfig(Settings):
     fold: str = "0"
     views: tuple[View, ...] = ("frontal",)
     film_choice: FilmChoice = "first"
+    order: BlockOrderConfig | None = None
 
     @field_validator("fold", mode="before")
     @classmethod
@@ -53,7 +57,14 @@ class Recipe(Settings):
     text_encoder: TextEncoderConfig = TextEncoderConfig()
     method: MethodConfig
     training: TrainingConfig = TrainingConfig()
-    runtime: RuntimeConfig = RuntimeConfig()
+    runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
+
+    @model_validator(mode="after")
+    def _lanes_share_a_batch(self) -> Recipe:
+        order, batch_size = self.data.order, self.training.batch_size
+        if order is not None and batch_size % order.lanes:
+            raise ValueError(f"data.order.lanes ({order.lanes}) must divide training.batch_size ({batch_size})")
+        return self
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -52,6 +52,8 @@ _WITHOUT_INFLUENCE = frozenset(
 
 # What may differ when a run is resumed: how it is carried out, and the store's place (its content is hashed).
 _FREE = (("runtime", None), ("data", "store"))
+# Keys that came later and are null unless they are used: runs begun before them go on.
+_LATER = (("data", "order"),)
 
 
 @dataclass(frozen=True)
@@ -208,4 +210,7 @@ def _without_free(content: dict[str, Any]) -> dict[str, Any]:
             kept.pop(section, None)
         elif isinstance(kept.get(section), dict):
             kept[section].pop(key, None)
+    for section, key in _LATER:
+        if isinstance(kept.get(section), dict) and kept[section].get(key, "") is None:
+            del kept[section][key]
     return kept

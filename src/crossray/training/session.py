@@ -10,6 +10,7 @@ from typing import Literal
 from lightning_fabric import Fabric
 
 from crossray.data.augment import ImageInputConfig
+from crossray.data.block_order import BlockOrder
 from crossray.data.pairs import PairDataset
 from crossray.data.tasks import plan_epoch
 from crossray.errors import ConfigError
@@ -24,12 +25,16 @@ from crossray.training.timeline import Timeline
 
 @dataclass(frozen=True)
 class TrainingParts:
-    """What is trained, on what: built from a recipe by ``training.pretrain``, or by a test."""
+    """What is trained, on what: built from a recipe by ``training.pretrain``, or by a test.
+
+    Without an ``order`` an epoch permutes all training pairs.
+    """
 
     method: Method
     training: PairDataset
     validation: PairDataset
     image: ImageInputConfig
+    order: BlockOrder | None = None
 
 
 @dataclass(frozen=True)

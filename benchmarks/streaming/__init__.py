@@ -1,0 +1,1 @@
+"""Reading a store from a server beside reading it from the disk."""

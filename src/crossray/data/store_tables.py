@@ -1,0 +1,49 @@
+"""The Arrow files of a store, mapped into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from crossray.data.store_manifest import PREPARE_AGAIN, StoreManifest
+from crossray.errors import StoreError
+
+Table = tuple[pa.Buffer, list[pa.RecordBatch]]
+"""A mapped file, and the record batches in it."""
+
+
+def read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest, every_value: bool = False) -> Table:
+    """A table of a store: its mapped file, and the record batches in it.
+
+    Raises:
+        StoreError: it has another size than was written, other columns, or is no table.
+    """
+    path = folder / name
+    entry = manifest.files.get(name)
+    size = path.stat().st_size if path.is_file() else None
+    if entry is None or size != entry.bytes:
+        found = "is missing" if size is None else f"has {size} bytes"
+        expected = "" if entry is None else f", {entry.bytes} were written"
+        raise StoreError(f"{found}{expected}: the store is not whole.", file=path, remedy=PREPARE_AGAIN)
+    with altered(path):
+        with pa.memory_map(str(path)) as source:
+            mapped = source.read_buffer()
+        with pa.ipc.open_stream(pa.BufferReader(mapped)) as reader:
+            batches: list[pa.RecordBatch] = list(reader)
+        for batch in batches:
+            batch.validate(full=every_value)
+    if not reader.schema.equals(schema):
+        raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
+    return mapped, batches
+
+
+@contextmanager
+def altered(place: Path) -> Iterator[None]:
+    """Whatever Arrow and numpy raise on tables that are not those that were written, as one error."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError) as error:
+        raise StoreError(f"was altered: {error}", file=place, remedy=PREPARE_AGAIN) from error

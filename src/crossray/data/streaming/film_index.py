@@ -1,0 +1,87 @@
+"""``films-*.index`` of a store: all of a films table but its pixels, and where in the table each block of them lies.
+
+With it a store can be read over a network: what is known of films comes as one small file a shard, pixels by range. An
+Arrow IPC stream like the table, with the same record batches; offset and sha256 of each batch's pixels are JSON in the
+metadata of its schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from crossray.data.film_table import FilmShard, view_numbers
+from crossray.data.store_manifest import PREPARE_AGAIN
+from crossray.data.store_schema import FILM_SCHEMA
+from crossray.errors import StoreError
+from crossray.files import FileEntry, whole_file
+
+INDEX_SCHEMA = FILM_SCHEMA.remove(FILM_SCHEMA.get_field_index("pixels"))
+_BLOCKS = b"blocks"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A run of films that lie together: ``length`` bytes from ``offset`` on in a file of the store."""
+
+    file: str
+    offset: int
+    length: int
+    sha256: str
+
+
+def film_index_name(shard: int) -> str:
+    """File name of a shard's index; not ``.arrow``, so that the store's hash stays that of its tables."""
+    return f"films-{shard:05d}.index"
+
+
+def write_film_index(path: Path, batches: Sequence[pa.RecordBatch], films: FilmShard, size: int) -> FileEntry:
+    """Write the index of a films table that was read; equal tables give equal bytes."""
+    offsets = films.block_offsets.tolist()
+    spans = zip(offsets, (films.block_lengths * size**2).tolist(), strict=True)
+    mapped = memoryview(films.mapped)
+    hashes = [hashlib.sha256(mapped[offset : offset + length]).hexdigest() for offset, length in spans]
+    blocks = json.dumps({"offsets": offsets, "sha256": hashes})
+    schema = INDEX_SCHEMA.with_metadata({_BLOCKS: blocks})
+    with whole_file(path) as file, pa.ipc.new_stream(file, schema) as writer:
+        for batch in batches:
+            columns = [batch.column(name) for name in INDEX_SCHEMA.names]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return FileEntry.of(path)
+
+
+def indexed_shard(
+    mapped: pa.Buffer, batches: Sequence[pa.RecordBatch], size: int, table: str, path: Path
+) -> tuple[FilmShard, list[Block]]:
+    """A shard's films and blocks from its index.
+
+    Args:
+        mapped, batches: the index, read.
+        size: side of a film.
+        table: file name of the films table that it is the index of.
+        path: of the index, for messages.
+
+    Raises:
+        StoreError: it does not say of every record batch where its pixels lie.
+    """
+    lengths = np.array([len(batch) for batch in batches], dtype=np.int64)
+    said = json.loads((batches[0].schema.metadata or {}).get(_BLOCKS, b"{}")) if batches else {}
+    offsets, hashes = said.get("offsets", []), said.get("sha256", [])
+    if not len(offsets) == len(hashes) == len(batches):
+        raise StoreError("does not say where each block of films lies.", file=path, remedy=PREPARE_AGAIN)
+    films = pa.Table.from_batches(batches, schema=INDEX_SCHEMA)
+    shard = FilmShard(
+        mapped,
+        films.column("study_row").to_numpy(),
+        view_numbers(films.column("view"), path),
+        lengths,
+        np.array(offsets, dtype=np.int64),
+    )
+    spans = zip(shard.block_offsets.tolist(), (lengths * size**2).tolist(), hashes, strict=True)
+    return shard, [Block(table, offset, length, sha256) for offset, length, sha256 in spans]

@@ -1,0 +1,121 @@
+"""What of a store at a URL is kept on the local disk: all but its films, in a folder that opens like a store.
+
+The folder is named by the store's hash and the URL, so a store that was changed there gets another one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from crossray.data.store_manifest import MANIFEST_NAME, StoreManifest, parse_manifest
+from crossray.data.streaming.film_index import film_index_name
+from crossray.data.streaming.remote import RemoteFolder
+from crossray.data.streaming.settings import StreamSettings, is_url
+from crossray.errors import StoreError
+from crossray.files import (
+    Damage,
+    FileEntry,
+    damages_of,
+    explained_disk_errors,
+    write_json,
+    write_sealed_json,
+    write_whole,
+)
+from crossray.settings import build_settings
+
+ORIGIN_NAME = "origin.json"
+_PIECE_BYTES = 16_000_000
+
+
+def store_folder(place: Path | str, settings: StreamSettings | None = None) -> Path:
+    """The folder of a store: a path as it is; for a URL the mirror of it, made or completed.
+
+    Raises:
+        StoreError: there is no store at the URL, it has no index of its films, or a file cannot be fetched.
+        ConfigError: the URL cannot be read with what is installed.
+    """
+    if not is_url(place):
+        return Path(place)
+    chosen = settings or build_settings(StreamSettings, {})
+    remote = RemoteFolder(str(place), chosen)
+    place_of_manifest = f"{remote.shown}/{MANIFEST_NAME}"
+    manifest = parse_manifest(remote.read(MANIFEST_NAME), place_of_manifest)
+    if film_index_name(0) not in manifest.files:
+        raise StoreError(
+            "the store has no index of its films, so it cannot be read over a network.",
+            file=remote.shown,
+            remedy="Run 'crossray data streamable STORE' where it lies, and upload its new files.",
+        )
+    name = f"{manifest.hash[:32]}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
+    folder = chosen.folder / "stores" / name
+    with explained_disk_errors(StoreError, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.with_name(f"{name}.lock")):
+            _complete(folder, manifest, remote, chosen.connections)
+            write_json(folder / ORIGIN_NAME, {"url": str(place)})
+            write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+    return folder
+
+
+def origin_of(folder: Path) -> str | None:
+    """The URL that a folder is the mirror of; ``None`` for a store that is all there."""
+    path = folder / ORIGIN_NAME
+    return str(json.loads(path.read_text(encoding="utf-8"))["url"]) if path.is_file() else None
+
+
+def mirrored(manifest: StoreManifest) -> list[str]:
+    """The files of a store that its mirror holds: all but the tables of films."""
+    return [name for name in manifest.files if not (name.startswith("films-") and name.endswith(".arrow"))]
+
+
+def damages_at(url: str, files: Mapping[str, FileEntry], mirror: Path, done: Callable[[str], None]) -> list[Damage]:
+    """Hash files of a store where it is, in pieces of which none is kept, and list what is not as it was written.
+
+    Args:
+        url: of the store.
+        files: which, and what was written.
+        mirror: the folder of its mirror, in which damages are named.
+        done: told each name when it has been looked at.
+    """
+    remote = RemoteFolder(url, build_settings(StreamSettings, {}))
+    found = []
+    for name, entry in files.items():
+        digest, length = hashlib.sha256(), entry.bytes or 0
+        try:
+            for start in range(0, length, _PIECE_BYTES):
+                digest.update(remote.read(name, start, min(_PIECE_BYTES, length - start)))
+        except StoreError as error:
+            found.append(Damage(mirror / name, f"{error.problem} (at {remote.shown})"))
+        else:
+            if digest.hexdigest() != entry.sha256:
+                found.append(Damage(mirror / name, f"was altered at {remote.shown}: its sha256 is another."))
+        done(name)
+    return found
+
+
+def _complete(folder: Path, manifest: StoreManifest, remote: RemoteFolder, at_once: int) -> None:
+    """Fetch the files that are missing in a mirror, or damaged."""
+    entries = {name: manifest.files[name] for name in mirrored(manifest)}
+    strangers = [name for name in entries if Path(name).name != name]
+    if strangers:
+        raise StoreError(f"names a file outside its folder: '{strangers[0]}'.", file=f"{remote.shown}/{MANIFEST_NAME}")
+
+    def fetch(name: str) -> None:
+        write_whole(folder / name, remote.read(name, 0, entries[name].bytes, entries[name].sha256))
+
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(fetch, [damage.file.name for damage in damages_of(folder, entries)]))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process of a host at a time; the others find what it fetched."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,61 @@
+"""How a store at a URL is read: where what was fetched is kept, how much of it, and how patiently it is fetched."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from pydantic import Field
+
+from crossray.errors import ConfigError
+from crossray.settings import Settings
+
+CACHE_VARIABLE, CACHE_GB_VARIABLE = "CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
+def is_url(place: Path | str) -> bool:
+    """Whether a store's place is an address (``https://...``, ``s3://...``) and not a folder."""
+    return isinstance(place, str) and _URL.match(place) is not None
+
+
+def _gigabytes_of_environment() -> float:
+    text = os.environ.get(CACHE_GB_VARIABLE, "16")
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is no number of gigabytes.", field=CACHE_GB_VARIABLE) from None
+
+
+class StreamSettings(Settings):
+    """How a store at a URL is read; nothing of it changes a result.
+
+    Attributes:
+        cache: folder on a local disk; the environment's ``CROSSRAY_CACHE``, or ``~/.cache/crossray``, without it.
+        cache_gb: films of all stores in the cache take no more than this (10^9 bytes; the environment's
+            ``CROSSRAY_CACHE_GB``, or 16), those used longest ago go first. Tables are kept besides.
+        connections: films are fetched in so many requests at a time by each process.
+        attempts: a request that fails is made at most so many times.
+        retry_seconds: the pause before the second attempt; it doubles each time.
+        timeout_seconds: an attempt fails when nothing comes for so long (HTTP; other protocols have their own).
+    """
+
+    cache: str | None = None
+    cache_gb: float = Field(default_factory=_gigabytes_of_environment, gt=0.0)
+    connections: int = Field(default=8, ge=1)
+    attempts: int = Field(default=6, ge=1)
+    retry_seconds: float = Field(default=0.5, ge=0.0)
+    timeout_seconds: float = Field(default=60.0, gt=0.0)
+
+    @property
+    def folder(self) -> Path:
+        """The cache's folder."""
+        named = self.cache or os.environ.get(CACHE_VARIABLE)
+        return Path(named) if named else Path.home() / ".cache" / "crossray"
+
+    @property
+    def cache_bytes(self) -> int:
+        """The most bytes of films that are kept."""
+        return int(self.cache_gb * 1e9)

@@ -1,0 +1,80 @@
+"""Pixels of films whose store is at a URL: by block, from the cache or the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossray.data.streaming.block_cache import BlockCache
+from crossray.data.streaming.film_index import Block
+from crossray.data.streaming.remote import RemoteFolder
+from crossray.data.streaming.settings import StreamSettings
+from crossray.errors import ConfigError
+from crossray.settings import build_settings
+
+
+class StreamedPixels:
+    """Reads films of the given blocks (all of a store, in order); several blocks at a time.
+
+    Attributes:
+        settings: how they are read.
+        remote: where they are.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], area: int, remote: RemoteFolder, cache: BlockCache, settings: StreamSettings
+    ) -> None:
+        self.settings, self.remote = settings, remote
+        self._blocks, self._area, self._cache = blocks, area, cache
+
+    @classmethod
+    def of(cls, url: str, blocks: Sequence[Block], size: int, settings: StreamSettings | None) -> StreamedPixels:
+        """The films of the store at a URL, with the cache of the settings (those of the environment if not given)."""
+        chosen = settings or build_settings(StreamSettings, {})
+        cache = BlockCache(chosen.folder / "films", chosen.cache_bytes)
+        return cls(blocks, size**2, RemoteFolder(url, chosen), cache, chosen)
+
+    def __call__(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """``[n, S * S]`` pixels of films.
+
+        Args:
+            blocks: ``[n]`` the block of each.
+            places: ``[n]`` its place among the films of the block.
+
+        Raises:
+            StoreError: a block cannot be fetched, or is not what was written.
+        """
+        result = np.empty((len(blocks), self._area), dtype=np.uint8)
+
+        def copy(number: int) -> None:
+            films = self._block(self._blocks[number]).reshape(-1, self._area)
+            rows = np.flatnonzero(blocks == number)
+            result[rows] = films[places[rows]]
+
+        with ThreadPoolExecutor(self.settings.connections) as pool:  # made here: threads do not outlive a fork
+            list(pool.map(copy, np.unique(blocks).tolist()))
+        return result
+
+    def require_room(self, blocks: int) -> None:
+        """Refuse to begin where so many blocks are needed again and again and the cache cannot hold them.
+
+        Raises:
+            ConfigError: it cannot; says what would be enough.
+        """
+        needed = blocks * max(block.length for block in self._blocks)
+        if needed > self.settings.cache_bytes:
+            raise ConfigError(
+                f"{self.settings.cache_gb:g} GB of cache do not hold the {needed / 1e9:.3g} GB of films that are met "
+                "again and again: most would be fetched for every batch.",
+                field="runtime.streaming.cache_gb",
+                remedy="Give the cache more, or mix less: set data.order.lanes and data.order.shuffle.",
+            )
+
+    def _block(self, block: Block) -> NDArray[np.uint8]:
+        def fetch() -> bytes:
+            return self.remote.read(block.file, block.offset, block.length, block.sha256)
+
+        return self._cache.block(block.sha256, block.length, fetch)

@@ -1,0 +1,132 @@
+"""A run whose store is at a URL: the losses and weights of one whose store is on the disk."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.streaming.server import Answer, RangeServer, Request
+from safetensors.torch import load_file
+
+from crossray.data.block_order import BlockOrderConfig
+from crossray.data.prepare import PrepareConfig, prepare_store
+from crossray.data.split_files import write_split
+from crossray.data.splits import Fold, SplitList
+from crossray.data.store import Store
+from crossray.data.streaming.streamable import make_streamable
+from crossray.errors import ConfigError, StoreError
+from crossray.evaluation.validator import RetrievalValidator
+from crossray.training.config import RuntimeConfig
+from crossray.training.pretrain import pretrain
+from crossray.training.recipe import Recipe
+from crossray.training.run_folder import Provenance
+from tests.data.studies import MemorySource, make_study
+from tests.training.fakes import figures_of
+from tests.training.stores import small_recipe
+
+#: 200 studies in blocks of 64, every other one trained on: four blocks, twelve batches of eight an epoch.
+STUDIES, BLOCKS, EPOCHS = 200, 4, 2
+SIZE = 32
+ORDER = {"lanes": 1, "shuffle": 8}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("prepared")
+    source = MemorySource([make_study(number) for number in range(STUDIES)])
+    prepare_store(source, home / "store", PrepareConfig(size=SIZE), workers=1)
+    make_streamable(home / "store")
+    # Studies 2k and 2k + 1 are of one patient.
+    ids = [f"s{number}" for number in range(STUDIES)]
+    sides = [[study for number, study in enumerate(ids) if number // 2 % 2 == side] for side in range(2)]
+    write_split(SplitList("small", (Fold("0", tuple(sides[0]), tuple(sides[1][:20]), ()),)), home / "split.json")
+    return home
+
+
+def recipe(home: Path, store: str | None = None, *, cache: Path | None = None, **runtime: Any) -> Recipe:
+    streaming = {"cache": str(cache), "attempts": 2, "retry_seconds": 0.001}
+    return small_recipe(
+        home,
+        data={"order": ORDER} | ({} if store is None else {"store": store}),
+        image={"size": 24},
+        training={"epochs": EPOCHS, "batch_size": 8},
+        runtime={"streaming": streaming, **runtime} if cache is not None else runtime,
+    )
+
+
+@pytest.fixture(scope="module")
+def from_disk(prepared: Path) -> Path:
+    pretrain(recipe(prepared), prepared / "run", validator=RetrievalValidator())
+    return prepared / "run"
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    for kind in ("train", "validation"):
+        assert figures_of(run, kind) == figures_of(other, kind)
+    for name in ("best", "last"):
+        one, two = (load_file(folder / "checkpoints" / f"{name}.safetensors") for folder in (run, other))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def ranges(requests: list[Request]) -> Counter[tuple[str, int]]:
+    return Counter((request.name, request.start) for request in requests)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_losses_and_weights_are_those_of_a_store_on_the_disk(
+    prepared: Path, from_disk: Path, tmp_path: Path, workers: int
+) -> None:
+    with RangeServer(prepared / "store") as server:
+        streamed = recipe(prepared, server.url, cache=tmp_path / "cache", workers=workers)
+        pretrain(streamed, tmp_path / "run", validator=RetrievalValidator())
+        assert_same_run(tmp_path / "run", from_disk)
+        assert ranges(server.films()) == dict.fromkeys(ranges(server.films()), 1)
+        assert len(server.films()) == BLOCKS
+
+
+def test_a_run_whose_server_breaks_down_goes_on_later_and_ends_alike(
+    prepared: Path, from_disk: Path, tmp_path: Path
+) -> None:
+    def down(request: Request, answer: Answer) -> Answer:
+        lost = re.fullmatch(r"films-\d+\.arrow", request.name) and len(ranges(server.films())) > 2
+        return Answer(b"", 503) if lost else answer
+
+    with RangeServer(prepared / "store", fault=down) as server:
+        streamed = recipe(prepared, server.url, cache=tmp_path / "cache", checkpoint_every_steps=1)
+        with pytest.raises(StoreError, match=r"films-0000\d.arrow: bytes .* 2 attempts.*503.*the same command"):
+            pretrain(streamed, tmp_path / "run", validator=RetrievalValidator())
+        steps = len(figures_of(tmp_path / "run", "train"))
+        assert 0 < steps < 12
+        server.fault = lambda request, answer: answer
+        pretrain(streamed, tmp_path / "run", validator=RetrievalValidator())
+    assert_same_run(tmp_path / "run", from_disk)
+
+
+def test_a_cache_too_small_for_the_order_is_refused_before_a_film_is_fetched(prepared: Path, tmp_path: Path) -> None:
+    with RangeServer(prepared / "store") as server:
+        streamed = recipe(prepared, server.url, cache=tmp_path / "cache")
+        settings = streamed.runtime.streaming.model_copy(update={"cache_gb": 1e-5})
+        small = streamed.model_copy(update={"runtime": streamed.runtime.model_copy(update={"streaming": settings})})
+        with pytest.raises(ConfigError, match=r"cache_gb.*GB of films"):
+            pretrain(small, tmp_path / "run")
+        assert not server.films()
+
+
+def test_lanes_must_divide_a_batch(prepared: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.order.lanes \(3\) must divide training.batch_size \(4\)"):
+        small_recipe(prepared, data={"order": {"lanes": 3}})
+
+
+def test_the_order_is_part_of_a_run_and_the_way_of_streaming_is_not(prepared: Path) -> None:
+    plain, ordered = small_recipe(prepared), small_recipe(prepared, data={"order": ORDER})
+    provenance = Provenance(store="s", split="p", prepared_size=32)
+    assert provenance.identity(plain) != provenance.identity(ordered)
+    other_cache = ordered.model_copy(update={"runtime": RuntimeConfig(workers=3)})
+    assert provenance.identity(ordered) == provenance.identity(other_cache)
+    assert ordered.data.order == BlockOrderConfig(**ORDER)
+    assert Store.open(prepared / "store").streamed is None
