@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 import typer
@@ -110,6 +112,37 @@ def test_sigterm_is_told_and_unwinds(monkeypatch: pytest.MonkeyPatch, capsys: py
         signal.signal(signal.SIGTERM, before)
     assert (stop.value.code, tidied) == (143, [True])
     assert "stopped by SIGTERM. The same command goes on" in capsys.readouterr().err
+
+
+def test_a_server_that_is_stopped_by_sigterm_says_nothing_of_going_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import uvicorn
+
+    async def page(scope: object, receive: object, send: object) -> None:
+        """Nobody asks for it."""
+
+    def serve_nothing(config: object, ready: object) -> None:
+        server = uvicorn.Server(uvicorn.Config(page, port=0, log_level="critical", lifespan="off"))
+
+        def end() -> None:
+            while not server.started:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=end, daemon=True).start()
+        server.run()
+
+    monkeypatch.setattr("crossray.serve.run_server.serve", serve_nothing)
+    monkeypatch.setattr(sys, "argv", ["crossray", "serve", str(tmp_path)])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 143
+    assert capsys.readouterr().err == "crossray: stopped serving.\n"
 
 
 def test_our_own_bugs_keep_their_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:

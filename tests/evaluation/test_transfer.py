@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from crossray.data.prepare import PrepareConfig, prepare_store
+from crossray.data.split_files import write_split
+from crossray.data.splits import Fold, SplitList
 from crossray.data.store import Store
 from crossray.data.study import Study
 from crossray.errors import ConfigError
 from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.localized.trunks import open_trunk
 from crossray.evaluation.results import read_results
-from crossray.evaluation.transfer import TransferConfig, TransferRequest, transfer
+from crossray.evaluation.transfer import transfer
+from crossray.evaluation.transfer_config import TransferConfig, TransferRequest
 from crossray.settings import build_settings
 
 from .conftest import DrawnSource
@@ -86,6 +90,49 @@ def test_trunks_from_elsewhere_are_given_the_same_films(trained: Path, elsewhere
 def test_of_its_own_store_a_run_is_tested_on_its_test_side_only(trained: Path, tmp_path: Path) -> None:
     results = transfer(_request(trained, trained / "store", tmp_path / "out"), _config())
     assert results.provenance.studies == 16
+
+
+def test_of_the_store_that_a_classifier_learned_from_its_test_side_is_tested(elsewhere: Path, trained: Path) -> None:
+    ids = Store.open(elsewhere).study_ids
+    split = SplitList("elsewhere", (Fold("0", tuple(ids[24:]), tuple(ids[16:24]), tuple(ids[:16])),))
+    write_split(split, elsewhere.parent / "split.json")
+    request = replace(
+        _request(trained, elsewhere, elsewhere.parent / "own"),
+        train=elsewhere,
+        split=str(elsewhere.parent / "split.json"),
+    )
+    assert transfer(request, _config()).provenance.studies == 16
+
+
+def test_trunks_alone_need_no_run(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
+    beside = replace(_request(trained, elsewhere, tmp_path / "beside"), image_encoders=("random:resnet18",))
+    alone = replace(beside, run=None, out=tmp_path / "alone", image_encoders=("random:resnet18", "random:resnet10t"))
+    config = _config(tasks=("probe", "finetune"), finetune={"epochs": 1, "batch_size": 8}, image={"size": 32})
+    results = transfer(alone, config)
+    assert read_results(tmp_path / "alone") == results
+    assert (results.provenance.runs, results.provenance.studies) == ({}, 48)
+    chosen = {"metric": "AUROC", "target": "Pleural Effusion"}
+    for task in config.tasks:
+        rows = results.select(task=task, kind="model", **chosen)
+        assert [row.model for row in rows] == ["resnet18 (random)", "resnet10t (random)"]
+        assert len(results.select(task=task, kind="difference", **chosen)) == 1
+    same = transfer(beside, _config()).one(task="probe", model="resnet18 (random)", **chosen)
+    assert results.one(task="probe", model="resnet18 (random)", **chosen).value == same.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"run": None}, {}, r"nothing to transfer\. Give the folder of a run, or --image-encoder"),
+        ({"run": None, "image_encoders": ("random:resnet18",)}, {"tasks": ("zero_shot",)}, "no text for zero_shot"),
+        ({}, {"image": {"size": 32}}, "the run says what its films look like"),
+    ],
+)
+def test_what_cannot_be_transferred_is_refused(
+    changes: dict[str, Any], settings: dict[str, object], message: str, trained: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        transfer(replace(_request(trained, elsewhere, tmp_path), **changes), _config(**settings))
 
 
 def test_a_fraction_uses_fewer_labels(trained: Path, elsewhere: Path, tmp_path: Path) -> None:

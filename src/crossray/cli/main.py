@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -37,6 +35,7 @@ from crossray.cli.pretrain import pretrain
 from crossray.cli.reproduce import reproduce
 from crossray.cli.search import search
 from crossray.cli.serve import serve
+from crossray.cli.stopping import end_on_sigterm
 from crossray.cli.transfer import transfer
 from crossray.cli.verify import verify as verify_all
 
@@ -108,7 +107,7 @@ def main() -> None:
     """
     from crossray.errors import CrossRayError
 
-    signal.signal(signal.SIGTERM, _stop)
+    end_on_sigterm("stopped by SIGTERM. The same command goes on with what was finished.")
     try:
         app()
     except CrossRayError as error:
@@ -127,12 +126,6 @@ _REFUSALS = {
     errno.EROFS: "Choose a folder that can be written.",
     errno.EACCES: "Choose a folder that you may write, or ask for the right to.",
 }
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-    typer.echo("crossray: stopped by SIGTERM. The same command goes on with what was finished.", err=True)
-    sys.exit(128 + number)
 
 
 def _refuse(message: str) -> None:

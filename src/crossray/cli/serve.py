@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from crossray.cli.stopping import end_on_sigterm
+
 
 def serve(
     run: Annotated[Path, typer.Argument(help="The run to serve.")],
@@ -23,6 +25,7 @@ def serve(
     from crossray.serve.run_server import ServeConfig
     from crossray.serve.run_server import serve as run_server
 
+    end_on_sigterm("stopped serving.")
     typer.echo("Research only, not for diagnosis. Loading ...")
     run_server(
         ServeConfig(run, also, index, store, host, port, token),

@@ -8,15 +8,17 @@ from typing import Annotated
 import typer
 
 _SET = "Change a setting, e.g. --set tasks=[probe,finetune], --set fraction=0.1 or --set labels=[Cardiomegaly]."
-_ENCODER = "A trunk from elsewhere beside the run, may be repeated: timm:NAME, random:NAME, or a file of weights."
+_ENCODER = "A trunk from elsewhere, beside a run or alone; may be repeated: timm:NAME, random:NAME, a file of weights."
 
 
 def transfer(
-    run: Annotated[Path, typer.Argument(help="Folder of the pretrained run.", show_default=False)],
     train: Annotated[Path, typer.Option(help="Store whose labels the classifier learns.")],
     split: Annotated[str, typer.Option(help="Split list of that store: its training and validation sides are used.")],
     test: Annotated[Path, typer.Option(help="Store it is tested on, of the same prepared size.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and results.md.")],
+    run: Annotated[
+        Path | None, typer.Argument(help="Folder of the pretrained run; none with --image-encoder.", show_default=False)
+    ] = None,
     fold: Annotated[str | None, typer.Option(help="Fold of the split.", show_default="the first")] = None,
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
     settings: Annotated[list[str] | None, typer.Option("--set", help=_SET, show_default=False)] = None,
@@ -24,11 +26,11 @@ def transfer(
 ) -> None:
     """Train a classifier on one data set and test it on another, beside the same from ImageNet.
 
-    Of the store that the run was pretrained on, only the test side of its fold is tested. Research only, not for
-    diagnosis.
+    Of a store that the run or the classifier learned from, only the test side of the fold is tested. Research only, not
+    for diagnosis.
     """
-    from crossray.evaluation.transfer import TransferConfig, TransferRequest
     from crossray.evaluation.transfer import transfer as run_transfer
+    from crossray.evaluation.transfer_config import TransferConfig, TransferRequest
     from crossray.settings import apply_overrides, build_settings
 
     config = build_settings(TransferConfig, apply_overrides({}, settings or ()))
