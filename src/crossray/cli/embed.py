@@ -9,6 +9,7 @@ import typer
 
 _FILMS = "The folder of a store, or films: DICOM, PNG, JPEG."
 _TEXT = "A sentence instead of films. Repeatable."
+_SHARD = "1/4: make only this share of a store's films; called without it at last, they are put together."
 _SPACE = "joint: length 1, comparable with texts; trunk: pooled features of the image encoder."
 
 
@@ -20,20 +21,42 @@ def embed(
     space: Annotated[Literal["joint", "trunk"], typer.Option(help=_SPACE)] = "joint",
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
     batch_size: Annotated[int, typer.Option(help="Films embedded at once.", min=1)] = 32,
+    shard: Annotated[str | None, typer.Option(help=_SHARD)] = None,
 ) -> None:
-    """Write the vectors of films or of texts. Research only, not for diagnosis."""
+    """Write the vectors of films or of texts. Research only, not for diagnosis.
+
+    Of a store it does so part by part: killed and called again, it goes on where it was.
+    """
+    from crossray.data.prepare import Share
     from crossray.data.progress import film_progress
     from crossray.errors import ConfigError
     from crossray.inference.embed import embed_films, embed_texts
+    from crossray.inference.embed_store import StoreEmbedding, embed_share, embed_store
 
     if bool(films) == bool(text):
         raise ConfigError("give either films or --text.", field="FILMS, --text")
-    if text:
+    store = films[0] if films and len(films) == 1 and films[0].is_dir() else None
+    if store is not None:
+        asked = StoreEmbedding(run, store, out, space, checkpoint, batch_size)
+        with film_progress() as show:
+            if shard is not None:
+                made = embed_share(asked, Share.of(shard), show)
+                typer.echo(f"Share {shard}: {made} parts are made. Call it without --shard when all shares are.")
+                return
+            found = embed_store(asked, show)
+    elif shard is not None:
+        raise ConfigError(
+            "only the films of a store are shared.",
+            field="--shard",
+            remedy="Give the folder of a store, or no --shard.",
+        )
+    elif text:
         found = embed_texts(run, text, checkpoint=checkpoint, batch_size=batch_size)
+        found.save(out)
     else:
         with film_progress() as show:
             found = embed_films(
                 run, films or [], space=space, checkpoint=checkpoint, batch_size=batch_size, progress=show
             )
-    found.save(out)
+        found.save(out)
     typer.echo(f"Written: {out} ({len(found.names)} vectors of {found.vectors.shape[1]} numbers)")

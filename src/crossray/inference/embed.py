@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossray.data.film_file import read_prepared
+from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, CrossRayError, DataError
 from crossray.files import explained_disk_errors, write_whole
@@ -20,7 +21,8 @@ from crossray.inference.run_files import prepared_size_of
 
 Space = Literal["joint", "trunk"]
 
-_CHUNK = 256
+FILMS_PER_PART = 256
+"""Films that are read at a time. The batches within depend on it, and a film's last digits on its batch."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,7 @@ def embed_films(
     parts: list[NDArray[np.float32]] = []
     done = 0
     for pixels in chunks:
-        if space == "trunk":
-            parts.append(model.image_features(pixels, batch_size).numpy())
-        else:
-            parts.append(unit(model.embed_images(pixels, batch_size).pooled.numpy()))
+        parts.append(film_vectors(model, pixels, space, batch_size))
         done += len(pixels)
         if progress is not None:
             progress(done, len(names))
@@ -92,6 +91,24 @@ def embed_texts(run: Path, texts: Sequence[str], *, checkpoint: str = "best", ba
     return Embeddings(tuple(texts), unit(model.embed_texts(texts, batch_size).report.numpy()))
 
 
+def film_vectors(model: JointModel, pixels: NDArray[np.uint8], space: Space, batch_size: int) -> NDArray[np.float32]:
+    """Vectors ``[N, D]`` of prepared films ``[N, S, S]``, as :func:`embed_films` gives them."""
+    if space == "trunk":
+        return model.image_features(pixels, batch_size).numpy()
+    return unit(model.embed_images(pixels, batch_size).pooled.numpy())
+
+
+def film_names(store: Store) -> tuple[str, ...]:
+    """The ids of a store's films, in its order.
+
+    Raises:
+        DataError: it holds none.
+    """
+    if not store.film_count:
+        raise DataError("the store holds no film.", file=store.path)
+    return tuple(store.film(row).film_id for row in range(store.film_count))
+
+
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Each row ``[N, D]`` at length 1; zeros stay zeros."""
     scaled: NDArray[np.float32] = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -101,15 +118,13 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _of_store(folder: Path) -> tuple[tuple[str, ...], Iterator[NDArray[np.uint8]]]:
     store = open_whole(folder)
     rows = range(store.film_count)
-    if not rows:
-        raise DataError("the store holds no film.", file=folder)
-    names = tuple(store.film(row).film_id for row in rows)
-    return names, (store.pixels(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK))
+    pieces = (store.pixels(rows[start : start + FILMS_PER_PART]) for start in rows[::FILMS_PER_PART])
+    return film_names(store), pieces
 
 
 def _of_files(run: Path, films: Sequence[Path]) -> tuple[tuple[str, ...], Iterator[NDArray[np.uint8]]]:
     if not films:
         raise ConfigError("no film was named.", remedy="Name files, or the folder of a store.")
     size = prepared_size_of(run)
-    pieces = (films[start : start + _CHUNK] for start in range(0, len(films), _CHUNK))
+    pieces = (films[start : start + FILMS_PER_PART] for start in range(0, len(films), FILMS_PER_PART))
     return tuple(map(str, films)), (np.stack([read_prepared(file, size)[0] for file in piece]) for piece in pieces)
