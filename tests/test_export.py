@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,28 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
+from crossray.data.sources.build import SOURCE_NAMES
+from crossray.data.sources.licences import LICENCES
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.errors import CheckpointError, ConfigError, DataError
+from crossray.evaluation.results import read_results
 from crossray.export.export import Target, export_run
 from crossray.export.parity import TEXTS, noise_films
+from crossray.files import sha256_of
 from crossray.inference.joint_model import JointModel
+from crossray.inference.run_files import read_run_manifest
 from crossray.methods.clip import ClipConfig
 from crossray.methods.global_local import GlobalLocalConfig
 from crossray.methods.prior.config import PriorConfig
 from crossray.methods.simclr import SimClrConfig
 from crossray.tensor_file import write_tensors
+from crossray.training.pretrain import pretrain
 
 from .data.dicom_writing import radiograph, write
+from .documents import ROOT
 from .inference.test_joint_model import INPUT, write_run
 from .small_model import TEXT, small_method
+from .training.stores import phantom_store, small_recipe
 
 RESNET = ImageEncoderConfig(name="resnet18", pretrained="none")
 
@@ -138,8 +147,74 @@ def test_a_card_without_results_says_so_and_names_no_number(run: Path, tmp_path:
     card = (tmp_path / "out" / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front == {"library_name": "crossray", "license": "CC-BY-4.0", "tags": ["chest-x-ray", "clip"]}
-    assert "Nothing was measured for this card." in card
+    assert "Nothing was measured for this card" in card
     assert "not for diagnosis" in card
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``run``, trained on a phantom store, and its ``results``."""
+    folder = tmp_path_factory.mktemp("measured")
+    with chdir(folder):
+        phantom_store(Path(), studies=24)
+        split = ["data", "split", "store", "--folds", "3", "--texts", "apart", "--out", "split.json"]
+        assert CliRunner().invoke(app, split, catch_exceptions=False).exit_code == 0
+        pretrain(small_recipe(Path(), training={"epochs": 1}), Path("run"))
+        tasks = ("--tasks", "retrieval,floors", "--set", "protocol.draws=20", "--no-report")
+        evaluated = CliRunner().invoke(app, ["evaluate", "run", "--out", "results", *tasks], catch_exceptions=False)
+    assert evaluated.exit_code == 0, evaluated.output
+    return folder
+
+
+def test_a_card_is_filled_from_the_run_and_its_results(measured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(measured)
+    export_run(Path("run"), "safetensors", Path("exported"), results=Path("results"))
+    card = Path("exported/README.md").read_text()
+    manifest, results = read_run_manifest(Path("run")), read_results(Path("results"))
+    recall = results.one(task="retrieval", metric="R@10", target="film → report", kind="model")
+    assert recall.value is not None
+    for known in (
+        f"- store {manifest.made_from['store'][:12]} of source `phantom`, films prepared at {manifest.prepared_size}",
+        f"{manifest.made_from['split'][:12]}, fold 0; its test side was not read",
+        "began with, films: random weights, reports: random weights",
+        "epochs 1, batch_size",
+        f"weights {sha256_of(Path('run/checkpoints/best.safetensors'))[:12]}, by CrossRay",
+        f"| R@10, film → report, % | {100 * recall.value:.1f} [",
+        "It was trained on drawn films and knows nothing of patients.",
+        "(phantom: drawn by CrossRay, nobody's films) apply too.",
+    ):
+        assert known in card, known
+    assert "unknown\n" not in card.split("---")[2]
+
+
+def test_a_card_is_not_given_the_numbers_of_other_weights(measured: Path, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"results of run, weights \w{16}; the weights to export are"):
+        export_run(run, "safetensors", tmp_path / "out", results=measured / "results")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_folder_that_is_exported_again_has_the_numbers_of_its_run(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(measured)
+    export_run(Path("run"), "hub-folder", tmp_path / "folder")
+    export_run(tmp_path / "folder", "safetensors", tmp_path / "out", results=Path("results"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| R@10, film → report, % |" in card
+    assert "began with" not in card, "an exported folder does not say where it began"
+
+
+def test_a_card_names_no_text_side_where_there_is_none(tmp_path: Path) -> None:
+    export_run(write_run(tmp_path / "run", SimClrConfig()), "safetensors", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "# simclr on chest X-rays\n" in card
+    assert "BERT" not in card
+
+
+def test_a_card_names_the_licence_of_every_public_set() -> None:
+    page = (ROOT / "docs" / "data-sets.md").read_text(encoding="utf-8")
+    assert LICENCES.keys() == set(SOURCE_NAMES)
+    assert [name for name in SOURCE_NAMES if name != "folder" and f"(`{name}`)" not in page] == []
 
 
 @pytest.mark.parametrize("target", ["safetensors", "hub-folder"])

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import crossray
 from crossray.export.parity import TEXTS, Parity, difference, noise_films
+from crossray.export.training_facts import NAMED_WEIGHTS
 from crossray.files import FileEntry, sha256_of, write_sealed_json, write_whole
 from crossray.inference.joint_model import JointModel
 from crossray.inference.run_files import (
@@ -25,8 +26,6 @@ from crossray.inference.run_files import (
 from crossray.tensor_file import write_tensors
 
 WEIGHTS = "checkpoints/best.safetensors"
-
-_NAMED_WEIGHTS = ("none", "imagenet", "minilm")
 
 
 def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_size: int, out: Path) -> list[Parity]:
@@ -67,6 +66,6 @@ def _without_places(config: ModelConfig) -> dict[str, Any]:
     """The model's sections; a path that initial weights came from says nothing elsewhere and may name a machine."""
     content = config.model_dump(mode="json")
     for name in ("image_encoder", "text_encoder"):
-        if content[name]["pretrained"] not in _NAMED_WEIGHTS:
+        if content[name]["pretrained"] not in NAMED_WEIGHTS:
             content[name]["pretrained"] = "none"
     return content
