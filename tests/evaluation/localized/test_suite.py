@@ -111,7 +111,17 @@ def test_a_detection_protocol_scores_all_films(data: Path) -> None:
 
 def test_a_fine_tuned_classification_protocol_runs(data: Path) -> None:
     results = run_localized(small_request("prior_rsna_classification", data, seeds=1))
-    assert [row.metric for row in results.rows] == ["AUROC", "AP", "ECE", "Brier", "F1 at 0.5"]
+    assert [row.metric for row in results.rows if row.predictor == MODEL] == [
+        "AUROC",
+        "AP",
+        "ECE",
+        "Brier",
+        "F1 at 0.5",
+    ]
+    (every,) = [row for row in results.rows if row.predictor != MODEL]
+    assert (every.metric, every.predictor) == ("F1 at 0.5", "all-positive")
+    assert every.positives is not None
+    assert every.value == pytest.approx(2 * every.positives / (every.n + every.positives))
     assert results.headline("prior_rsna_classification").metric == "AUROC"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import expit
@@ -110,7 +111,8 @@ def classification_measures(
 ) -> Measures:
     """AUROC, average precision, F1, and the calibration of probabilities: mean over the labels, then each.
 
-    F1 is at a probability of 0.5, or, of ``two_classes`` whose ``logits`` are differences, at the argmax.
+    F1 is at a probability of 0.5, or, of ``two_classes`` whose ``logits`` are differences, at the argmax. Beside it
+    stands that of calling every film: it is far from 0 where a label is frequent.
     """
     probabilities = expit(logits)
     each = {
@@ -119,13 +121,18 @@ def classification_measures(
         "ECE": per_label(equal_mass_error, probabilities, labels, weights),
         "Brier": per_label(brier, probabilities, labels, weights),
     }
-    if two_classes:
-        each[F1_AT_ARGMAX] = argmax_counts(logits, labels, weights).f1()
-    else:
-        each["F1 at 0.5"] = binary_counts(probabilities, labels, _CALLED, weights).f1()
+    name = F1_AT_ARGMAX if two_classes else "F1 at 0.5"
+    counts = argmax_counts if two_classes else partial(binary_counts, thresholds=_CALLED)
+    each[name] = counts(logits if two_classes else probabilities, labels, weights=weights).f1()
     found: Measures = {}
     for metric, values in each.items():
-        found[Measured(metric, mean_of(targets))] = macro_mean(values)
-        if len(targets) > 1:
-            found |= {Measured(metric, target): values[:, k] for k, target in enumerate(targets)}
+        found |= _of_labels(metric, values, targets)
+    return found | _of_labels(name, counts(np.ones_like(logits), labels, weights=weights).f1(), targets, ALL_POSITIVE)
+
+
+def _of_labels(metric: str, values: FloatArray, targets: Sequence[str], predictor: str = MODEL) -> Measures:
+    """A measure ``[draws, K]`` as the mean over the labels and, of several, each."""
+    found = {Measured(metric, mean_of(targets), predictor): macro_mean(values)}
+    if len(targets) > 1:
+        found |= {Measured(metric, target, predictor): values[:, k] for k, target in enumerate(targets)}
     return found
