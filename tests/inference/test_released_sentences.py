@@ -299,3 +299,30 @@ def test_what_does_not_fit_is_refused_by_its_published_name(
     torch.save({"state_dict": whole, "hyper_parameters": Hyperparameters()}, tmp_path / "d.ckpt")
     with pytest.raises(ConfigError, match=r"d\.ckpt.*not a readable weight file.*must be saved again"):
         crossray.load(tmp_path / "d.ckpt", vocabulary=VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("sentence_bank.embed.weight", torch.zeros(3), r"'sentence_bank.embed.weight' has shape \[3\], 2 dimensions"),
+        ("prototype_queries", torch.zeros(1, 0, 64), r"'prototype_queries' has shape \[1, 0, 64\]"),
+        ("sentence_bank.embed.weight", torch.zeros(20, 6), "sizes that make no PRIOR: slot_heads Input should be"),
+        (
+            "sentence_bank.embed.weight",
+            torch.zeros(()).expand(10**9, 64),
+            "does not hold the 64000000000 numbers of 'sentence_bank.embed.weight'",
+        ),
+    ],
+)
+def test_sizes_that_make_no_model_are_refused(
+    of_prior: Both, name: str, value: Tensor, message: str, tmp_path: Path
+) -> None:
+    whole = torch.load(of_prior[2], weights_only=True)["state_dict"]
+    with pytest.raises(CheckpointError, match=message):
+        crossray.load(saved(whole | {name: value}, tmp_path / "other.ckpt"), vocabulary=VOCABULARY)
+
+
+def test_a_file_whose_names_are_numbers_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save({0: torch.zeros(1)}, tmp_path / "numbers.pth")
+    with pytest.raises(ConfigError, match=r"numbers\.pth.*holds no state dict"):
+        crossray.load(tmp_path / "numbers.pth", vocabulary=VOCABULARY)

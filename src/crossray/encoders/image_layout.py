@@ -64,6 +64,8 @@ def _resnet(weights: Mapping[str, Tensor], prefix: str) -> str | None:
 
 def _vit(weights: Mapping[str, Tensor], prefix: str) -> str | None:
     patches = weights[f"{prefix}patch_embed.proj.weight"]
+    if patches.ndim != 4:
+        return None
     return _VITS.get((patches.shape[0], _count(weights, f"{prefix}blocks."), patches.shape[-1]))
 
 

@@ -118,7 +118,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"is not a readable weight file ({str(error).splitlines()[0]}).", file=path, field=_FIELD, remedy=_ALONE
         ) from error
     content = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise ConfigError("holds no state dict of tensors.", file=path, field=_FIELD)
     return dict(content)
 

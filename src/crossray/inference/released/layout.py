@@ -41,15 +41,24 @@ class ReleasedFile:
     file: Path
     weights: Mapping[str, Tensor]
 
-    def shape(self, name: str) -> torch.Size:
+    def shape(self, name: str, dimensions: int = 2) -> torch.Size:
         """The shape of a tensor.
 
         Raises:
-            CheckpointError: there is none of this name.
+            CheckpointError: there is none of this name, it is empty or not of so many dimensions, or it claims more
+                numbers than the file holds (a model of its size would be made).
         """
         if name not in self.weights:
             raise self.lacking([name])
-        return self.weights[name].shape
+        value = self.weights[name]
+        if value.ndim != dimensions or value.numel() == 0:
+            raise CheckpointError(
+                f"does not fit the model: '{name}' has shape {list(value.shape)}, {dimensions} dimensions are needed.",
+                file=self.file,
+            )
+        if value.device.type != "meta" and value.untyped_storage().nbytes() < value.numel() * value.element_size():
+            raise CheckpointError(f"does not hold the {value.numel()} numbers of '{name}'.", file=self.file)
+        return value.shape
 
     def layers(self, stem: str) -> int:
         """How many numbered modules stand below a name."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import ValidationError
 
 from crossray.encoders.image_layout import architecture_in
 from crossray.encoders.image_weights import read_state_dict
@@ -59,7 +60,12 @@ def load_released(file: Path, vocabulary: str = VOCABULARY, *, device: torch.dev
         )
     weights = {name.removeprefix(layout.wrapper): value for name, value in tensors.items()}
     released = ReleasedFile(layout.title, file, weights)
-    parts = layout.parts(released, architecture_in(weights, file))
+    try:
+        parts = layout.parts(released, architecture_in(weights, file))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))} {first['msg']}"
+        raise CheckpointError(f"has tensors of sizes that make no {layout.title}: {problem}.", file=file) from error
     tokenizer = ReportTokenizer.from_pretrained(
         vocabulary, max_tokens=parts.text.max_tokens, punctuation=parts.text.punctuation
     ).with_truncation(parts.text.truncation)

@@ -47,7 +47,7 @@ def _parts(released: ReleasedFile, trunk: str) -> Parts:
             prototypes=prototypes,
             gumbel_in_evaluation=False,
             evaluation_prototype="softmax",
-            slots=released.shape("prototype_queries")[1],
+            slots=released.shape("prototype_queries", 3)[1],
             slot_layers=released.layers(_SLOTS),
             slot_heads=width // BERT_HEAD_WIDTH,
             slot_hidden=released.shape(f"{_SLOTS}0.intermediate.dense.weight")[0],
