@@ -78,6 +78,15 @@ def test_the_demo_ends_with_a_report(demo: tuple[Path, str]) -> None:
         assert headline in page
 
 
+def test_evaluate_prints_the_main_figures_and_where_the_rest_is(demo: tuple[Path, str]) -> None:
+    with contextlib.chdir(demo[0]):
+        printed = run("evaluate", "demo/run", "--out", "demo/report", "--tasks", "retrieval,zero_shot,probe,floors")
+    figures = [line for line in demo[1].splitlines() if "; beside it: " in line]
+    assert len(figures) == 3
+    assert printed.splitlines()[-4:-1] == figures
+    assert printed.rstrip().endswith("demo/report/results.md; with films: demo/report/report.html")
+
+
 def test_the_reports_page_needs_nothing_but_itself(demo: tuple[Path, str]) -> None:
     page = (demo[0] / "demo" / "report" / "report.html").read_text(encoding="utf-8")
     for outside in ('src="http', "src='http", "<link", "@import", "url(http", "<script"):
@@ -127,13 +136,15 @@ def test_the_guide_leads_from_a_hospitals_export_to_a_report(tmp_path: Path, mon
     write_own_split(tmp_path / "mine.csv", studies=80)
     (tmp_path / "mydata").mkdir()
     write_their_table(tmp_path / "theirset", studies=40)
-    finite = [
-        command for command in commands([OWN_DATA]) if command.words[1] != "serve"
-    ]  # the viewer waits for visitors
+    ours = [command for command in commands([OWN_DATA]) if command.words[0] == "crossray"]
+    finite = [command for command in ours if command.words[1] != "serve"]  # the viewer waits for visitors
+    theirs = next(command.words for command in finite if "theirset/reports.csv" in command.words)
+    run(*("theirstore" if word == "mystore" else word for word in theirs[1:]))  # the other hospital's, for transfer
     printed = {command.words[1:3]: run_documented(command) for command in finite}
     assert "studies: 80 " in printed["data", "describe"]
     assert "mystore is whole" in printed["data", "verify"]
     assert "fold fixed" in printed["data", "split"]
+    assert "checked: onnx films" in printed["export", "myrun"]
     page = (tmp_path / "myresults" / "report.html").read_text(encoding="utf-8")
     assert "Fine-tuned" in page
     with (tmp_path / "myresults" / "results.csv").open(encoding="utf-8") as file:

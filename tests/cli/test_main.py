@@ -145,6 +145,13 @@ def test_a_server_that_is_stopped_by_sigterm_says_nothing_of_going_on(
     assert capsys.readouterr().err == "crossray: stopped serving.\n"
 
 
+def test_a_warning_is_one_line_and_another_librarys_keeps_its_place() -> None:
+    ours = command_line._note("too few", UserWarning, str(Path(crossray.__file__).parent / "data" / "x.py"), 3)
+    assert ours == "note: too few\n"
+    other = command_line._note("old", FutureWarning, "/site-packages/numpy/y.py", 7)
+    assert other == "note: old (FutureWarning, /site-packages/numpy/y.py:7)\n"
+
+
 def test_our_own_bugs_keep_their_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     _fail_with(OSError(errno.EBADF, "bad descriptor"), monkeypatch)
     with pytest.raises(OSError, match="bad descriptor"):

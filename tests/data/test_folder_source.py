@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -243,8 +244,11 @@ def test_a_wrong_renaming_names_the_nearest_column(tmp_path: Path) -> None:
     table = write_own_table(tmp_path)
     with pytest.raises(DataError, match=r"the column 'note' is missing.*Did you mean 'notes'"):
         FolderSource(table, FolderConfig(columns={"report": "note"}))
-    with pytest.raises(DataError, match=r"column 'study_id' is missing.*--set columns\.report=NAME"):
+    said = " ".join(f"--set columns.{name}=NAME" for name in ("study_id", "patient_id", "film", "report"))
+    with pytest.raises(DataError, match=rf"column 'study_id' is missing.*: {re.escape(said)}\."):
         FolderSource(table)
+    with pytest.raises(DataError, match=r"no manifest.*There is boxes\.csv, reports\.csv: if one of them"):
+        FolderSource(tmp_path)
     with pytest.raises(ConfigError, match="no column 'reprt': did you mean 'report'"):
         build_settings(FolderConfig, {"columns": {"reprt": "notes"}})
 

@@ -30,5 +30,5 @@ def demo(
         raise typer.Exit(128 + (outcome.summary.signal or 15))
     typer.echo()
     for figure in outcome.headlines:
-        typer.echo(f"{figure.title}: {figure.value} ({figure.interval}); beside it: {figure.compared}")
+        typer.echo(figure)
     typer.echo(f"The report, with films and the words that were found in them: {outcome.report}")

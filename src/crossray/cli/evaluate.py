@@ -84,10 +84,14 @@ def _run(request: EvaluationRequest, data: Path | None, image_encoder: str | Non
         typer.echo("\n".join(forecast_lines(forecast_evaluation(request), NOT_COUNTED)))
         return
     from crossray.evaluation.evaluate import evaluate_runs
+    from crossray.evaluation.report import REPORT_FILE
+    from crossray.evaluation.report.facts import headlines
 
-    evaluate_runs(request, progress=_say)
-    typer.echo((request.out / "results.md").read_text(encoding="utf-8"))
-    typer.echo(f"Written: {request.out}")
+    results = evaluate_runs(request, progress=_say)
+    for figure in headlines(results):
+        typer.echo(figure)
+    page = f"; with films: {request.out / REPORT_FILE}" if (request.out / REPORT_FILE).is_file() else ""
+    typer.echo(f"All numbers, by finding too: {request.out / 'results.md'}{page}")
 
 
 def _run_suite(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,9 +75,9 @@ def _root(
 app.command()(demo)
 app.command()(pretrain)
 app.command()(evaluate)
+app.command()(calibrate)
 app.command()(transfer)
 app.command()(localized)
-app.command()(calibrate)
 app.command()(grid)
 app.command()(compare)
 index_app.command("build")(build_index)
@@ -108,6 +110,7 @@ def main() -> None:
     from crossray.errors import CrossRayError
 
     end_on_sigterm("stopped by SIGTERM. The same command goes on with what was finished.")
+    warnings.formatwarning = _note
     try:
         app()
     except CrossRayError as error:
@@ -126,6 +129,12 @@ _REFUSALS = {
     errno.EROFS: "Choose a folder that can be written.",
     errno.EACCES: "Choose a folder that you may write, or ask for the right to.",
 }
+
+
+def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """A warning of ours as one line; one of another library with its place, which is all that explains it."""
+    ours = Path(__file__).parents[1] in Path(filename).parents
+    return f"note: {message}\n" if ours else f"note: {message} ({category.__name__}, {filename}:{lineno})\n"
 
 
 def _refuse(message: str) -> None:

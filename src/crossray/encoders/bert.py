@@ -141,7 +141,7 @@ def _pretrained_architecture(config: TextEncoderConfig) -> dict[str, Any]:
 def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:
     source = pretrained_source(pretrained)
     try:
-        with _without_load_reports():
+        with _without_load_reports(bar=not Path(source).exists()):
             return kind.from_pretrained(source, **options)
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -153,16 +153,25 @@ def _from_hub(kind: Any, pretrained: str, **options: Any) -> Any:
 
 
 @contextmanager
-def _without_load_reports() -> Iterator[None]:
-    """transformers lists every layer that was left out on purpose, dozens of lines before a run's first own line."""
-    from transformers.utils import logging as transformers_logging
+def _without_load_reports(*, bar: bool) -> Iterator[None]:
+    """transformers lists every layer that was left out on purpose, dozens of lines before a run's first own line.
 
-    before = transformers_logging.get_verbosity()
+    Args:
+        bar: whether its progress bars stay; they are worth having for a download alone.
+    """
+    from transformers.utils import logging as switches
+
+    transformers_logging: Any = switches  # untyped
+    before, had_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
+    if not bar:
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(before)
+        if had_bar:
+            transformers_logging.enable_progress_bar()
 
 
 def _check_sizes(config: TextEncoderConfig) -> None:

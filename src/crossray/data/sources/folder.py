@@ -118,7 +118,9 @@ class FolderSource:
             table = table.with_columns(self._config.columns)
             table.require(REQUIRED_COLUMNS)
         except DataError as error:
-            renaming = "Or let the table keep its names: --set columns.report=NAME says which column holds the report."
+            wanted = (*REQUIRED_COLUMNS, *([] if set(TEXT_COLUMNS) & set(table.columns) else TEXT_COLUMNS[:1]))
+            names = " ".join(f"--set columns.{name}=NAME" for name in wanted if name not in table.columns)
+            renaming = f"The table may keep its names, if you say which column holds what: {names}."
             remedy = " ".join(part for part in (error.remedy, renaming) if part)
             raise DataError(error.problem, file=error.file, remedy=remedy) from error
         return table
@@ -204,10 +206,13 @@ def _find_manifest(root: Path) -> Path:
     for name in _MANIFEST_NAMES:
         if (root / name).is_file():
             return root / name
+    tables = sorted(path.name for path in root.glob("*") if path.suffix.lower() in (".csv", ".parquet", ".tsv"))
+    there = f"There is {', '.join(tables)}: if one of them has a row for each film, give its path. " if tables else ""
     raise DataError(
         f"there is no manifest: neither a file nor a folder with {' or '.join(_MANIFEST_NAMES)}.",
         file=root,
-        remedy="'crossray data template DIR' writes an example; 'crossray data manifest' makes one from DICOM files.",
+        remedy=f"{there}'crossray data template DIR' writes an example; 'crossray data manifest' makes one from DICOM "
+        "files.",
     )
 
 

@@ -34,6 +34,9 @@ class Headline:
     interval: str
     compared: str
 
+    def __str__(self) -> str:
+        return f"{self.title}: {self.value} [{self.interval}]; beside it: {self.compared}"
+
 
 def training_facts(folds: Sequence[FoldEvaluation], results: Results) -> list[Fact]:
     """Data, split, model and training, as the page lists them."""
