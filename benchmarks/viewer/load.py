@@ -56,18 +56,20 @@ def _png(pixels: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
-def visit(port: int, film: bytes, until: float, pause: float, tally: Tally) -> None:
+def visit(port: int, number: int, film: bytes, until: float, pause: float, tally: Tally) -> None:
     """Look at a film again and again until a moment of ``time.monotonic``."""
     visitor = Visitor(port)
+    # Words of their own, as no two people write alike: none of them is asked twice in a batch.
+    sentences = [f"{sentence} Compared with film {number}." for sentence in SENTENCES]
     while time.monotonic() < until:
         try:
-            _look(visitor, film, pause, tally)
+            _look(visitor, film, sentences, pause, tally)
         except (OSError, HTTPException, KeyError) as error:
             tally.errors[repr(error)[:80]] += 1
     visitor.close()
 
 
-def _look(visitor: Visitor, content: bytes, pause: float, tally: Tally) -> None:
+def _look(visitor: Visitor, content: bytes, sentences: list[str], pause: float, tally: Tally) -> None:
     def post(question: str, **about: object) -> None:
         time.sleep(pause)
         tally.add(question, visitor.post(f"/api/{question}", {"film": film, **about}))
@@ -76,9 +78,9 @@ def _look(visitor: Visitor, content: bytes, pause: float, tally: Tally) -> None:
     film = opened.json["film"]
     tally.add("picture", visitor.ask("GET", f"/api/film/{film}/picture"))
     post("findings")
-    for sentence in SENTENCES:
+    for sentence in sentences:
         post("ground", phrase=sentence, longest=_LONGEST_MAP)
-    post("words", text=" ".join(SENTENCES))
+    post("words", text=" ".join(sentences))
     tally.add("forget", visitor.ask("DELETE", f"/api/film/{film}"))
 
 
@@ -112,12 +114,13 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="crossray-load-") as folder,
         running_server(arguments.run, Path(folder) / "log") as server,
     ):
-        visit(server.port, contents[0], time.monotonic() + 0.01, 0, Tally())  # prompts embedded, decoder started
+        visit(server.port, 0, contents[0], time.monotonic() + 0.01, 0, Tally())  # prompts embedded, decoder started
         before, processors = server.resident(), server.processor_seconds()
         started = time.monotonic()
         visitors = [
             Thread(
-                target=visit, args=(server.port, contents[k % _FILMS], started + arguments.seconds, arguments.pause, t)
+                target=visit,
+                args=(server.port, k, contents[k % _FILMS], started + arguments.seconds, arguments.pause, t),
             )
             for k, t in enumerate(tallies)
         ]

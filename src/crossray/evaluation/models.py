@@ -93,11 +93,7 @@ class RunModel:
                 self.joint.embed_images(self._store.pixels(rows), batch_size=self._batch_size)
                 for rows in chunks(part.films)
             ]
-            self._embedded[part.study_ids] = ImageEmbedding(
-                torch.cat([piece.pooled for piece in pieces]),
-                torch.cat([piece.regions for piece in pieces]),
-                pieces[0].grid,
-            )
+            self._embedded[part.study_ids] = ImageEmbedding.joined(pieces)
         return self._embedded[part.study_ids]
 
     def phrase_maps(self, part: Part, rows: Sequence[int], phrases: Sequence[str]) -> FloatArray:

@@ -110,11 +110,7 @@ class JointModel:
             ConfigError: the array is not of this shape and type, or the films are smaller than the model's input.
         """
         pieces = [_image_to_cpu(self.method.embed_images(view)) for view in self._views(pixels, batch_size, progress)]
-        return ImageEmbedding(
-            pooled=torch.cat([piece.pooled for piece in pieces]),
-            regions=torch.cat([piece.regions for piece in pieces]),
-            grid=pieces[0].grid,
-        )
+        return ImageEmbedding.joined(pieces)
 
     @torch.no_grad()
     def image_features(
@@ -169,25 +165,31 @@ class JointModel:
             local_scores=torch.cat(local) if local else None,
         )
 
-    @torch.no_grad()
     def word_region_attention(self, image: NDArray[np.uint8] | Tensor, text: SelectedText | str) -> WordAttention:
         """Where each word of a text looks in one prepared film ``[S, S]`` uint8.
 
         Raises:
             ConfigError: the method has no attention from words to regions, or the film is not of this shape and type.
         """
-        if not isinstance(self.method, GroundsWords):
-            raise ConfigError(
-                f"{self.method.name} compares whole films with whole reports: its words look nowhere.",
-                remedy="Use a run of a method with a local term, such as global_local.",
-            )
-        images = self.embed_images(torch.as_tensor(image).unsqueeze(0))
-        tokens = self.tokenizer.collate(self.tokenizer.encode([text]))
-        texts = self.method.embed_texts(tokens.to(self.device))
-        maps = self.method.attention(self._rows(images, 0), texts).cpu()
-        words = self.tokenizer.words(text)
-        by_word = self._maps_of_words(maps, tokens, len(words))
-        return WordAttention(words, by_word.view(len(words), *images.grid))
+        self._grounding_words()
+        return self.word_attentions(self.embed_images(torch.as_tensor(image).unsqueeze(0)), [text])[0]
+
+    @torch.no_grad()
+    def word_attentions(self, images: ImageEmbedding, texts: Sequence[SelectedText | str]) -> list[WordAttention]:
+        """Where each word of text i looks in film i of ``images`` (:meth:`embed_images`).
+
+        Raises:
+            ConfigError: the method has no attention from words to regions.
+        """
+        method, tokens = self._grounding_words(), self.tokenizer.collate(self.tokenizer.encode(texts))
+        embedded = self.method.embed_texts(tokens.to(self.device))
+        maps = method.attention(self._films(images, slice(None)), embedded).cpu()
+        found = []
+        for own, word_ids, text in zip(maps, tokens.word_ids, texts, strict=True):
+            words = self.tokenizer.words(text)
+            by_word = self._maps_of_words(own, word_ids, len(words))
+            found.append(WordAttention(words, by_word.view(len(words), *images.grid)))
+        return found
 
     @torch.no_grad()
     def phrase_map(
@@ -238,12 +240,20 @@ class JointModel:
     def _films(self, images: ImageEmbedding, rows: slice | Tensor) -> ImageEmbedding:
         return ImageEmbedding(images.pooled[rows].to(self.device), images.regions[rows].to(self.device), images.grid)
 
-    def _maps_of_words(self, maps: Tensor, tokens: TokenBatch, words: int) -> Tensor:
-        """Maps ``[words, R]`` of maps of items ``[1, L, R]``; a word of several pieces has their mean."""
+    def _grounding_words(self) -> GroundsWords:
+        if isinstance(self.method, GroundsWords):
+            return self.method
+        raise ConfigError(
+            f"{self.method.name} compares whole films with whole reports: its words look nowhere.",
+            remedy="Use a run of a method with a local term, such as global_local.",
+        )
+
+    def _maps_of_words(self, maps: Tensor, word_ids: Tensor, words: int) -> Tensor:
+        """Maps ``[words, R]`` of maps of items ``[L, R]``; a word of several pieces has their mean."""
         if self._merges_words:
-            return maps[0, 1 : words + 1]  # item 0 is [CLS]
-        pieces = count_by_index(tokens.word_ids, words).clamp_min(1)
-        return (sum_by_index(maps, tokens.word_ids, words) / pieces.unsqueeze(2))[0]
+            return maps[1 : words + 1]  # item 0 is [CLS]
+        pieces = count_by_index(word_ids[None], words).clamp_min(1)
+        return (sum_by_index(maps[None], word_ids[None], words) / pieces.unsqueeze(2))[0]
 
 
 def _report(progress: Progress | None, done: int, of: int) -> None:

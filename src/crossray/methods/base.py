@@ -9,7 +9,7 @@ meet, and it reaches other processes' pairs only through the ``gather`` it is gi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -83,6 +83,27 @@ class ImageEmbedding:
     pooled: Tensor
     regions: Tensor
     grid: tuple[int, int]
+
+    @classmethod
+    def joined(cls, pieces: Sequence[ImageEmbedding]) -> ImageEmbedding:
+        """The films of several embeddings of one model, in order."""
+        return cls(
+            pooled=torch.cat([piece.pooled for piece in pieces]),
+            regions=torch.cat([piece.regions for piece in pieces]),
+            grid=pieces[0].grid,
+        )
+
+    def each_film(self) -> list[ImageEmbedding]:
+        """Every film by itself, in memory of its own: one that is kept keeps no other."""
+        return [
+            ImageEmbedding(pooled.clone(), regions.clone(), self.grid)
+            for pooled, regions in zip(torch.split(self.pooled, 1), torch.split(self.regions, 1), strict=True)
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Of both tensors."""
+        return self.pooled.nbytes + self.regions.nbytes
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,9 +25,10 @@ import crossray
 from crossray.errors import ConfigError, CrossRayError
 from crossray.serve.answers import Findings, findings_answer
 from crossray.serve.asked import Batch, FilmAndPhrase, FilmAndText, OneFilm, Search
-from crossray.serve.decoder import Decoder
+from crossray.serve.decoder import Decoders
 from crossray.serve.engine import LoadedRun, Neighbours
 from crossray.serve.guard import Guard
+from crossray.serve.hands import by_hand
 from crossray.serve.limits import NOTICE, STATUS_OF_STAGE, Limits, UploadError
 from crossray.serve.metrics import metrics_text
 from crossray.serve.shelf import FilmShelf, UnknownFilmError
@@ -50,7 +52,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.shelf = FilmShelf(self.limits)
-        self.decoder = Decoder(self.limits)
+        self.decoder = Decoders(self.limits)
 
     def run(self, number: int) -> LoadedRun:
         """The run of a number.
@@ -119,10 +121,11 @@ def _add_films(app: FastAPI, desk: Desk) -> None:
         """The film as PNG at a window and level of its 8-bit grey values."""
         grey = np.clip((np.arange(256) - level) / window + 0.5, 0, 1) * 255
         table = np.rint(255 - grey if invert else grey).astype(np.uint8)
-        return Response(_png(table[desk.shelf.get(film).pixels]), media_type="image/png")
+        pixels = desk.shelf.get(film).pixels
+        return Response(by_hand(lambda: _png(table[pixels])), media_type="image/png")
 
     @app.delete("/api/film/{film}")
-    def forget(film: str) -> dict[str, str]:
+    async def forget(film: str) -> dict[str, str]:
         """Forget a film now."""
         desk.shelf.drop(film)
         return {"notice": NOTICE}
@@ -136,13 +139,13 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         It has the film's own pixels, or fewer where ``longest`` asks for fewer; places are in the film's pixels.
         """
         found = desk.run(asked.run).ground(desk.shelf.get(asked.film), asked.phrase, asked.longest)
-        levels = np.rint(found.heat * 255).astype(np.uint8)
+        heat = by_hand(lambda: _png(np.rint(found.heat * 255).astype(np.uint8)))
         return {
             "width": found.heat.shape[1],
             "height": found.heat.shape[0],
             "peak": found.peak,
             "seen": found.seen,
-            "heat_png": base64.b64encode(_png(levels)).decode(),
+            "heat_png": base64.b64encode(heat).decode(),
             "regions": found.regions.tolist(),
             "meaning": "0 lowest to 255 highest of this phrase in this film: where, not whether",
             "notice": NOTICE,
@@ -202,12 +205,13 @@ def _add_neighbours(app: FastAPI, desk: Desk) -> None:
         study: Annotated[str, Query(max_length=500)], film: Annotated[str | None, Query(max_length=500)] = None
     ) -> Response:
         """A film of the index's store as it was prepared, PNG."""
-        return Response(_png(neighbours().picture(study, film)), media_type="image/png")
+        return Response(by_hand(_png, neighbours().picture(study, film)), media_type="image/png")
 
 
 def _add_state(app: FastAPI, desk: Desk, guard: Guard) -> None:
+    # Asynchronous, for they take no time: they answer also while all threads wait for the model.
     @app.get("/api/about")
-    def about() -> dict[str, Any]:
+    async def about() -> dict[str, Any]:
         """The runs, whether there is an index, the limits."""
         return {
             "version": crossray.__version__,
@@ -218,12 +222,12 @@ def _add_state(app: FastAPI, desk: Desk, guard: Guard) -> None:
         }
 
     @app.get("/api/health")
-    def health() -> dict[str, str]:
+    async def health() -> dict[str, str]:
         """Whether the server answers."""
         return {"status": "ok", "notice": NOTICE}
 
     @app.get("/api/metrics", response_class=Response)
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Counts for Prometheus."""
         text = metrics_text(guard.answers, desk.rejected, len(desk.shelf), desk.decoder.starts)
         return Response(text, media_type="text/plain; version=0.0.4")
@@ -274,5 +278,6 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    # Runs of equal filtered values are all there is to find in a film: as small as with a search for more, and faster.
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()

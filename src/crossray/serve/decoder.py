@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from queue import LifoQueue
 from threading import Lock
 
 import numpy as np
@@ -18,6 +19,38 @@ from crossray.serve.limits import STAGES, Limits, UploadError
 from crossray.serve.wire import receive_bytes, receive_message, send_message
 
 _START_SECONDS = 60.0
+
+
+class Decoders:
+    """Decoding processes that read films side by side; one that is idle is taken before another is started.
+
+    Args:
+        limits: of each, and how many there are at most.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._all = [Decoder(limits) for _ in range(limits.decoders)]
+        self._idle: LifoQueue[Decoder] = LifoQueue()
+        for decoder in reversed(self._all):
+            self._idle.put(decoder)
+
+    @property
+    def starts(self) -> int:
+        """How often a process was started."""
+        return sum(decoder.starts for decoder in self._all)
+
+    def decode(self, content: bytes) -> NDArray[np.uint8]:
+        """As :meth:`Decoder.decode`, by the process that is idle, or the next to be."""
+        decoder = self._idle.get()
+        try:
+            return decoder.decode(content)
+        finally:
+            self._idle.put(decoder)
+
+    def close(self) -> None:
+        """End all processes."""
+        for decoder in self._all:
+            decoder.close()
 
 
 class Decoder:

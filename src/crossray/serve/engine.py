@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import Any, get_args
 
 import numpy as np
@@ -21,11 +22,14 @@ from crossray.evaluation.prompts import load_prompts
 from crossray.files import sha256_of
 from crossray.inference.calibration import FindingScale
 from crossray.inference.embed import unit
+from crossray.inference.joint_model import WordAttention
 from crossray.inference.model import Model, PromptPair
 from crossray.inference.run_files import checkpoint_file
 from crossray.inference.search.index import SearchIndex, Side
 from crossray.inference.search.query import store_of_index
 from crossray.methods.base import GroundsPhrases, GroundsWords, ImageEmbedding
+from crossray.serve.batcher import Batcher
+from crossray.serve.hands import by_hand
 from crossray.serve.shelf import Film
 
 # A film of the index does not score below itself: products of single precision differ in their last digits.
@@ -49,15 +53,24 @@ class PhraseHeat:
     seen: tuple[float, float, float, float]
 
 
+#: Questions that the model answers together, by kind; each bounds what a batch needs of memory.
+_FILMS_AT_ONCE, _PHRASES_AT_ONCE, _REPORTS_AT_ONCE = 16, 32, 8
+
+
 class LoadedRun:
-    """A run ready to answer; one question at a time, for torch uses all cores for one."""
+    """A run ready to answer many visitors: their questions to the model wait for each other and go through together."""
+
+    # Of all runs, for torch uses all cores for one of them.
+    _worker = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     def __init__(self, number: int, folder: Path, checkpoint: str = "best") -> None:
         self.number = number
         self.name = folder.resolve().name
         self.model = Model.load(folder, checkpoint)
         self.weights = sha256_of(checkpoint_file(folder, checkpoint))
-        self._lock = Lock()
+        self._films = Batcher(self._embed, self._worker, _FILMS_AT_ONCE)
+        self._phrases = Batcher(self._phrase_maps, self._worker, _PHRASES_AT_ONCE)
+        self._reports = Batcher(self._word_attentions, self._worker, _REPORTS_AT_ONCE)
 
     @property
     def describes(self) -> dict[str, Any]:
@@ -73,12 +86,23 @@ class LoadedRun:
         }
 
     def embedding(self, film: Film) -> ImageEmbedding:
-        """The film in this run's space, computed once."""
-        with self._lock:
+        """The film in this run's space, computed once and kept as long as the film is."""
+        with film.lock:
             if self.number not in film.embeddings:
-                prepared, _ = prepare_film(film.pixels, self.model.prepared_size)
-                film.embeddings[self.number] = self.model.joint.embed_images(prepared[None])
+                prepared, _ = by_hand(prepare_film, film.pixels, self.model.prepared_size)
+                film.embeddings[self.number] = self._films.ask(prepared)
             return film.embeddings[self.number]
+
+    def _embed(self, prepared: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        return self.model.joint.embed_images(np.stack(prepared)).each_film()
+
+    def _phrase_maps(self, asked: Sequence[tuple[ImageEmbedding, str]]) -> list[NDArray[np.float32]]:
+        films, phrases = ImageEmbedding.joined([film for film, _ in asked]), [phrase for _, phrase in asked]
+        return list(self.model.joint.phrase_map(films, phrases, range(len(asked))).numpy())
+
+    def _word_attentions(self, asked: Sequence[tuple[ImageEmbedding, str]]) -> list[WordAttention]:
+        films = ImageEmbedding.joined([film for film, _ in asked])
+        return self.model.joint.word_attentions(films, [text for _, text in asked])
 
     def film_vector(self, film: Film) -> NDArray[np.float32]:
         """``[D]`` of length 1."""
@@ -87,8 +111,7 @@ class LoadedRun:
 
     def text_vectors(self, texts: list[str]) -> NDArray[np.float32]:
         """``[M, D]`` of length 1."""
-        with self._lock:
-            return self.model.embed_texts(texts)
+        return self._worker.submit(self.model.embed_texts, texts).result()
 
     def _geometry(self, height: int, width: int) -> FilmGeometry:
         """How a film of this shape maps to the square that the run reads."""
@@ -102,13 +125,12 @@ class LoadedRun:
             phrase: for what.
             longest: pixels of the map's long side, if the film has more; ``None`` maps every pixel of the film.
         """
-        images = self.embedding(film)
-        with self._lock:
-            regions = self.model.joint.phrase_map(images, [phrase], [0])[0].numpy()
+        regions = self._phrases.ask((self.embedding(film), phrase))
         window = evaluation_window(self.model.prepared_size, self.model.joint.image_config)
         height, width = film.pixels.shape
         scale = min(1.0, (longest or LONGEST_SIDE) / max(height, width))
-        heat = film_heat(regions, self._geometry(max(1, round(height * scale)), max(1, round(width * scale))), window)
+        smaller = self._geometry(max(1, round(height * scale)), max(1, round(width * scale)))
+        heat = by_hand(film_heat, regions.astype(np.float64), smaller, window)
         geometry = self._geometry(height, width)
         on_film = np.where(geometry.regions_on_film(regions.shape, window), regions, -np.inf)
         row, column = np.unravel_index(int(on_film.argmax()), regions.shape)
@@ -118,9 +140,8 @@ class LoadedRun:
 
     def words(self, film: Film, text: str) -> dict[str, Any]:
         """``attention [W][R]`` of each word to each region (sums to 1 a word), and each region's box on the film."""
-        prepared, geometry = prepare_film(film.pixels, self.model.prepared_size)
-        with self._lock:
-            found = self.model.joint.word_region_attention(prepared, text)
+        found = self._reports.ask((self.embedding(film), text))
+        geometry = self._geometry(*film.pixels.shape)
         rows, columns = found.maps.shape[1:]
         window = evaluation_window(self.model.prepared_size, self.model.joint.image_config)
         boxes = [
@@ -141,8 +162,7 @@ class LoadedRun:
     @cached_property
     def directions(self) -> dict[str, NDArray[np.float32]]:
         """For each class of the shipped prompts, the vector ``[D]`` whose product with a film's is its score."""
-        with self._lock:
-            return self.model.directions(self._prompts)
+        return self._worker.submit(self.model.directions, self._prompts).result()
 
     @cached_property
     def scales(self) -> dict[str, FindingScale]:

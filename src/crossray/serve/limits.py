@@ -32,18 +32,20 @@ class Limits(Settings):
     Attributes:
         upload_bytes: of one film's file.
         uploads: received and decoded at once; more wait, and hold neither memory nor a thread meanwhile.
+        decoders: processes that decode at once.
         request_bytes: of any other request.
         pixels: of one film.
         decode_seconds: until the decoder is killed.
         decode_bytes: address space of the decoder (RLIMIT_AS).
         receive_seconds: for an upload to arrive.
         films: held in memory at once; the one used longest ago goes first.
-        films_bytes: that all held films may have together; likewise.
+        films_bytes: that all held films and their vectors may have together; likewise.
         film_seconds: that an unused film is held.
     """
 
     upload_bytes: int = Field(default=64 << 20, ge=1)
     uploads: int = Field(default=8, ge=1)
+    decoders: int = Field(default=2, ge=1)
     request_bytes: int = Field(default=256 << 10, ge=1)
     pixels: int = Field(default=40_000_000, ge=1)
     decode_seconds: float = Field(default=20.0, gt=0)

@@ -23,11 +23,17 @@ class UnknownFilmError(CrossRayError):
 
 @dataclass
 class Film:
-    """Pixels ``[height, width]`` uint8, and what each run made of them, by the run's number."""
+    """Pixels ``[height, width]`` uint8, and what each run made of them, by the run's number, which ``lock`` guards."""
 
     pixels: NDArray[np.uint8]
     used: float
     embeddings: dict[int, ImageEmbedding] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the pixels and of what was made of them."""
+        return self.pixels.nbytes + sum(own.nbytes for own in tuple(self.embeddings.values()))
 
 
 class FilmShelf:
@@ -75,12 +81,12 @@ class FilmShelf:
     def _forget(self) -> None:
         limits = self._limits
         oldest = self._clock() - limits.film_seconds
-        held = sum(film.pixels.nbytes for film in self._films.values())
+        held = sum(film.nbytes for film in self._films.values())
         while self._films:
             handle, film = next(iter(self._films.items()))
             # The newest stays whatever its size: an upload that was accepted can be looked at.
             fits = len(self._films) == 1 or (len(self._films) <= limits.films and held <= limits.films_bytes)
             if film.used >= oldest and fits:
                 return
-            held -= film.pixels.nbytes
+            held -= film.nbytes
             del self._films[handle]
