@@ -2,8 +2,10 @@
 
     python -m benchmarks.fuzz --minutes 2
     python -m benchmarks.fuzz --minutes 10 --target dicom --seed 7
+    python -m benchmarks.fuzz --minutes 5 --out docs/results/fuzz
 
-Prints executions and findings of each target; ends with 1 if there is a finding. A finding is another exception, an
+Prints executions and findings of each target (``--out`` writes them, with the table of the results page); ends with 1
+if there is a finding. A finding is another exception, an
 execution beyond ten seconds, or an attempt to unpickle or to start a program. Its seed makes the same input again:
 ``--target NAME --once SEED``. Manifests are often sealed anew over damaged content, so that what stands behind the
 checksums is reached too.
@@ -100,8 +102,8 @@ def of_bytes(seeds: Mapping[str, bytes], folder: Path, read: Callable[[Path], ob
     return attack
 
 
-def of_folder(whole: Path, scratch: Path, manifest: str, read: Callable[[Path], object]) -> Attack:
-    """A target that reads a folder: one file of it is damaged, and half of the time the manifest is made to fit."""
+def of_folder(whole: Path, scratch: Path, manifest: str | None, read: Callable[[Path], object]) -> Attack:
+    """A target that reads a folder: one file of it is damaged, and mostly its manifest (if it has one) made to fit."""
 
     def attack(rng: random.Random) -> object:
         place = scratch / "damaged"
@@ -112,19 +114,19 @@ def of_folder(whole: Path, scratch: Path, manifest: str, read: Callable[[Path], 
             content = json.loads(file.read_text(encoding="utf-8"))
             damaged = mutated_json(unsealed(content) if file.name == manifest else content, rng)
             if isinstance(damaged, dict) and file.name == manifest:
-                _seal(file, damaged)
+                seal(file, damaged)
             else:
                 file.write_text(json.dumps(damaged))
         else:
             file.write_bytes(mutated(file.read_bytes(), rng))
-            if rng.random() < 0.7:
-                _fit(place, file, manifest)
+            if manifest is not None and rng.random() < 0.7:
+                fit_manifest(place, file, manifest)
         return read(place)
 
     return attack
 
 
-def _fit(place: Path, file: Path, manifest: str) -> None:
+def fit_manifest(place: Path, file: Path, manifest: str) -> None:
     """Write the damaged file's hash into the manifest, and the content hash of a store with it."""
     from crossray.data.store_manifest import content_hash
 
@@ -136,10 +138,11 @@ def _fit(place: Path, file: Path, manifest: str) -> None:
     if content.get("kind") == "crossray-store":
         entries = {key: FileEntry(**value) for key, value in files.items()}
         content["hash"] = content_hash(content["label_names"], content["prepared_size"], entries)
-    _seal(place / manifest, content)
+    seal(place / manifest, content)
 
 
-def _seal(path: Path, content: dict[str, Any]) -> None:
+def seal(path: Path, content: dict[str, Any]) -> None:
+    """Write a manifest with its seal."""
     try:
         write_sealed_json(path, content)
     except ValueError:  # NaN and lone surrogates cannot be sealed: as a hand would write them
@@ -212,6 +215,7 @@ def campaign(attacks: Mapping[str, Attack], seconds: float, seed: int) -> tuple[
 
 
 def main() -> int:
+    from benchmarks.fuzz_table import write
     from benchmarks.fuzz_targets import make_attacks
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +223,7 @@ def main() -> int:
     parser.add_argument("--target", action="append", help="one of the targets; repeatable; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--once", type=int, help="execute this seed alone, with its stack trace")
+    parser.add_argument("--out", type=Path, help="folder for fuzz.json and table.md")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         attacks = make_attacks(Path(folder), given.target)
@@ -227,6 +232,8 @@ def main() -> int:
                 print(execute(name, attack, given.once) or f"{name}: a result or a CrossRayError")
             return 0
         executions, findings = campaign(attacks, given.minutes * 60, given.seed)
+    if given.out is not None:
+        write(given.out, executions, findings, f"--minutes {given.minutes:g} --seed {given.seed}")
     for name, count in executions.items():
         print(f"{name:12}{count:>9} executions  {sum(item.target == name for item in findings)} findings")
     for item in findings:

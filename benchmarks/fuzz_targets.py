@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.fuzz import Attack, mutated, of_bytes, of_folder
+from benchmarks.fuzz import Attack, mutated, mutated_json, of_bytes, of_folder
+from benchmarks.fuzz_films import attack_on_dicom, attack_on_pictures
 
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sources.phantom import PhantomConfig, PhantomSource
@@ -35,6 +37,8 @@ def make_attacks(folder: Path, names: Sequence[str] | None = None) -> dict[str, 
 
 
 def _reports(folder: Path) -> Attack:
+    """Report files in several encodings: sections, sentences, findings, identifiers."""
+    from crossray.data.audit.identifiers import identifiers_in
     from crossray.data.findings import label_report
     from crossray.data.reports import decode_report, parse_report
     from crossray.data.text import TextConfig, select_text
@@ -44,67 +48,15 @@ def _reports(folder: Path) -> Attack:
         for span in (*(item.span for item in report.sections), *(item.span for item in report.sentences)):
             if not 0 <= span.start <= span.end <= len(report.text):
                 raise AssertionError(f"{span} lies outside of the text")
-        return select_text(report, TextConfig()), label_report(report)
+        return select_text(report, TextConfig()), label_report(report), identifiers_in(report.text)
 
     return of_bytes(
         {"a.txt": REPORT.encode(), "b.txt": REPORT.encode("utf-16"), "c.txt": b"No effusion."}, folder, read
     )
 
 
-def _dicom(folder: Path) -> Attack:
-    from crossray.data.dicom_header import read_header
-    from crossray.data.images import FilmPixels
-
-    def read(path: Path) -> object:
-        try:
-            return FilmPixels(path).read()
-        finally:
-            read_header(path)
-
-    return of_bytes(dicom_seeds(folder), folder, read)
-
-
-def dicom_seeds(folder: Path) -> dict[str, bytes]:
-    """A film as DICOM, uncompressed, deflated and as JPEG 2000, with a VOI LUT and nested sequences."""
-    import numpy as np
-    from pydicom import Dataset
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import (
-        ComputedRadiographyImageStorage,
-        DeflatedExplicitVRLittleEndian,
-        ExplicitVRLittleEndian,
-        JPEG2000Lossless,
-        generate_uid,
-    )
-
-    seeds = {}
-    for name, syntax in (
-        ("plain.dcm", ExplicitVRLittleEndian),
-        ("deflated.dcm", DeflatedExplicitVRLittleEndian),
-        ("jpeg2000.dcm", JPEG2000Lossless),
-    ):
-        film = Dataset()
-        film.file_meta = FileMetaDataset()
-        film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == JPEG2000Lossless else syntax
-        film.SOPClassUID, film.SOPInstanceUID = ComputedRadiographyImageStorage, generate_uid(entropy_srcs=[name])
-        film.Modality, film.PatientName, film.PatientID, film.AccessionNumber = "CR", "Roe^Jane", "1", "2"
-        film.Rows, film.Columns, film.SamplesPerPixel, film.PhotometricInterpretation = 64, 72, 1, "MONOCHROME1"
-        film.BitsAllocated, film.BitsStored, film.HighBit, film.PixelRepresentation = 16, 12, 11, 0
-        film.WindowCenter, film.WindowWidth, film.RescaleSlope, film.RescaleIntercept = [2000, 900], [1000, 80], 1, 0
-        code = Dataset()
-        code.CodeValue, code.CodeMeaning = "R-10206", "postero-anterior"
-        film.ViewCodeSequence = [code]
-        values = (np.arange(64 * 72) * 5 % 4096).astype(np.uint16).reshape(64, 72)
-        film.PixelData = values.tobytes()
-        film["PixelData"].VR = "OW"
-        if syntax == JPEG2000Lossless:
-            film.compress(syntax, generate_instance_uid=False)
-        film.save_as(folder / name, enforce_file_format=True)
-        seeds[name] = (folder / name).read_bytes()
-    return seeds
-
-
 def _manifest(folder: Path) -> Attack:
+    """A hospital's manifest, and split lists as CSV and JSON."""
     from crossray.data.sources.folder import FolderSource
     from crossray.data.split_files import read_split
 
@@ -121,6 +73,7 @@ def _manifest(folder: Path) -> Attack:
 
 
 def _config(folder: Path) -> Attack:
+    """Recipes in YAML, and overrides."""
     from crossray.training.recipe import load_recipe
 
     read = of_bytes({"recipe.yaml": RECIPE.read_bytes()}, folder, load_recipe)
@@ -135,6 +88,7 @@ def _config(folder: Path) -> Attack:
 
 
 def _store(folder: Path) -> Attack:
+    """Stores, as training and evaluation open them: hashed, every value checked, all films and reports read."""
     prepare_store(PhantomSource(PhantomConfig(count=3, size=64)), folder / "whole", PrepareConfig(size=32), workers=1)
 
     def read(path: Path) -> object:
@@ -171,12 +125,14 @@ def small_run(folder: Path) -> Path:
 
 
 def _run(folder: Path) -> Attack:
+    """Runs: manifest, recipe, tokenizer, weights."""
     from crossray.inference.joint_model import JointModel
 
     return of_folder(small_run(folder.parent / "made"), folder, "manifest.json", JointModel.load)
 
 
 def _index(folder: Path) -> Attack:
+    """Search indexes: manifest, tables, vectors, a search."""
     import numpy as np
 
     from crossray.inference.search.build import build_index
@@ -193,12 +149,74 @@ def _index(folder: Path) -> Attack:
     return of_folder(folder / "index", folder, MANIFEST_FILE, read)
 
 
+def _published(folder: Path) -> Attack:
+    """Public sets in their publishers' layouts: tables, JSON, XML, DICOM headers, folders."""
+    from crossray.data.sources.build import build_source
+    from crossray.data.twins.build import TWIN_NAMES, write_twin
+    from crossray.data.twins.material import TwinConfig
+
+    def attack_on(name: str) -> Attack:
+        own = folder / name
+        write_twin(name, own / "whole", TwinConfig(count=8, size=64))
+        return of_folder(
+            own / "whole",
+            own,
+            None,
+            lambda path: list(build_source(name, path, {"expected_counts": "twin"}).studies()),
+        )
+
+    attacks = [attack_on(name) for name in TWIN_NAMES]
+    return lambda rng: rng.choice(attacks)(rng)
+
+
+def _tables(folder: Path) -> Attack:
+    """Stores sealed over misleading tables, as commands open them that do not hash: describe, audit, split."""
+    from benchmarks.fuzz_tables import attack_on_tables
+
+    return attack_on_tables(folder)
+
+
+def _checkpoint(folder: Path) -> Attack:
+    """The state of a stopped run, sealed again over other facts and tensors; initial weights."""
+    from benchmarks.fuzz_weights import attack_on_checkpoints
+
+    return attack_on_checkpoints(small_run(folder.parent / "made"), folder)
+
+
+def _weights(folder: Path) -> Attack:
+    """Weights of others: trunks and released joint models, as safetensors and as torch.save writes them."""
+    from benchmarks.fuzz_weights import attack_on_weights
+
+    return attack_on_weights(folder)
+
+
+def _results(folder: Path) -> Attack:
+    """Tables of results, of evaluations and of transfers."""
+    from crossray.evaluation.results import read_results
+
+    content = (Path(__file__).parents[1] / "docs/results/iu-rr-v1/results.json").read_bytes()
+
+    def attack(rng: random.Random) -> object:
+        damaged = mutated_json(json.loads(content), rng)
+        written = json.dumps(damaged).encode() if rng.random() < 0.7 else mutated(content, rng)
+        (folder / "results.json").write_bytes(written)
+        return read_results(folder)
+
+    return attack
+
+
 TARGETS: Mapping[str, Callable[[Path], Attack]] = {
     "reports": _reports,
-    "dicom": _dicom,
+    "dicom": attack_on_dicom,
     "manifest": _manifest,
     "config": _config,
     "store": _store,
     "run": _run,
     "index": _index,
+    "tables": _tables,
+    "checkpoint": _checkpoint,
+    "weights": _weights,
+    "pictures": attack_on_pictures,
+    "published": _published,
+    "results": _results,
 }

@@ -50,8 +50,24 @@ def test_a_damaged_input_gives_a_result_or_an_error_of_ours(name: str, attacks: 
     assert finding is None, finding.problem
 
 
-def test_a_film_name_that_no_file_can_have_is_a_missing_file(attacks: dict[str, Attack]) -> None:
-    assert execute("manifest", attacks["manifest"], 100681) is None
+#: What campaigns found, by the seed that makes the input again.
+FOUND = (
+    ("manifest", 100681),  # a film's name that no file can have
+    ("published", 512),  # a packed table whose packing is damaged
+    ("published", 636),  # a list of files that is no text
+    ("index", 678),  # a table whose texts are no UTF-8
+    ("weights", 769),  # a torch file whose names are no UTF-8
+    ("checkpoint", 86),  # a sealed state whose optimiser is none
+    ("checkpoint", 111),  # a sealed state without its place
+    ("results", 108),  # results that are no table
+    ("tables", 572),  # an attribute that is null
+)
+
+
+@pytest.mark.parametrize(("name", "seed"), FOUND)
+def test_what_was_found_once_is_refused_since(name: str, seed: int, attacks: dict[str, Attack]) -> None:
+    finding = execute(name, attacks[name], seed)
+    assert finding is None, finding.problem
 
 
 def test_vectors_that_ask_for_more_memory_than_there_is_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

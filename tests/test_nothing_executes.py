@@ -22,10 +22,6 @@ FORBIDDEN_ARGUMENTS = {("shell", True), ("trust_remote_code", True), ("allow_pic
 #: Read and judged: what is unpickled never was a file of a user's.
 REVIEWED = {
     ("data/pool.py", "import pickle"): "a shard's job, on its way from this process to its own workers",
-    (
-        "encoders/image_weights.py",
-        "import pickle",
-    ): "the name of an error alone: torch.load(weights_only=True) raises it",
 }
 
 

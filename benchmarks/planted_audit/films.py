@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -157,6 +158,11 @@ def _electrodes(draw: ImageDraw.ImageDraw, width: int, height: int, rng: np.rand
         draw.ellipse([width * x, height * y, width * x + 9, height * y + 9], outline=240, width=2)
 
 
+def _rails(draw: ImageDraw.ImageDraw, width: int, height: int, rng: np.random.Generator) -> None:
+    for y in (0.9, 0.95):
+        draw.line([(0, height * y), (width, height * y)], fill=240, width=2)
+
+
 _NO_WRITING: Mapping[str, _Change] = {
     "side mark L": lambda film: _marked(film, "L", 0.05),
     "side mark R": lambda film: _marked(film, "R", 0.85),
@@ -167,7 +173,7 @@ _NO_WRITING: Mapping[str, _Change] = {
     "an empty label": _drawn(lambda d, w, h, _: d.rectangle([w * 0.7, h * 0.02, w * 0.97, h * 0.09], fill=240)),
     "a bright frame": _drawn(lambda d, w, h, _: d.rectangle([3, 3, w - 4, h - 4], outline=240, width=3)),
     "a pacemaker": _drawn(lambda d, w, h, _: d.rounded_rectangle([w * 0.7, h * 0.2, w * 0.85, h * 0.3], 8, fill=250)),
-    "rails of the table": _drawn(lambda d, w, h, _: [d.line([(0, h * y), (w, h * y)], 240, 2) for y in (0.9, 0.95)]),
+    "rails of the table": _drawn(_rails),
 }  # fmt: skip
 _LINES = ("ROE JANE 1950-01-02", "MRN 88421907", "ST. ELSEWHERE HOSPITAL", "14.03.2019 10:32", "ROE J")
 
@@ -191,9 +197,10 @@ def cases_of_writing(bases: Bases) -> Iterator[Case]:
     for number, line in enumerate(_LINES):
         for height, grey, at_border in product((3, 4, 6), (255, 200), (True, False)):
             form = f"{'upper border' if at_border else 'middle'}, grey {grey}"
-            yield case(form, True, lambda f, a=(line, height, grey), b=at_border: with_line(f, *a, at_border=b), number)
-        yield case("down the side", True, lambda f, a=line: _down(f, a), number)
-        yield case("black on a white label", True, lambda f, a=line: _black_on_white(f, a), number)
+            written = partial(with_line, line=line, height=height, grey=grey, at_border=at_border)
+            yield case(form, True, written, number)
+        yield case("down the side", True, partial(_down, line=line), number)
+        yield case("black on a white label", True, partial(_black_on_white, line=line), number)
     for (form, change), number in product(_NO_WRITING.items(), range(4)):
         yield case(form, False, change, number)
 

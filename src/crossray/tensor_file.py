@@ -57,10 +57,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     text = metadata.get("crossray", "")
     if metadata.get("sha256") != _seal(tensors, text):
         raise CheckpointError("has been altered: its content does not match its checksum.", file=path, remedy=remedy)
-    facts: dict[str, Any] = json.loads(text)
-    if facts["version"] != FORMAT_VERSION:
-        raise CheckpointError(f"has format {facts['version']}, this CrossRay reads {FORMAT_VERSION}.", file=path)
+    facts = _facts(text)
+    if facts.get("version") != FORMAT_VERSION:
+        raise CheckpointError(f"has format {facts.get('version')}, this CrossRay reads {FORMAT_VERSION}.", file=path)
     return tensors, facts
+
+
+def _facts(text: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        facts = None
+    return facts if isinstance(facts, dict) else {}
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], file: Path | None = None) -> None:

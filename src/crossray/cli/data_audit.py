@@ -22,7 +22,7 @@ def audit(
     from crossray.errors import ConfigError
 
     if (path / MANIFEST_NAME).is_file():
-        found = audit_store(Store.open(path), read_split(split) if split is not None else None)
+        found = audit_store(Store.open(path, every_value=True), read_split(split) if split is not None else None)
     elif split is not None:
         raise ConfigError("a split list belongs to a store.", file=path, field="--split", remedy="Leave it out.")
     else:

@@ -33,7 +33,8 @@ def class_list(
     if classes is not None:
         asked["classes"] = [name.strip() for name in classes.split(",")]
     config = build_settings(ClassListConfig, asked)
-    drawn = drawn_list(Store.open(store), read_split(split), config, folds=[] if fold is None else [fold])
+    opened = Store.open(store, every_value=True)
+    drawn = drawn_list(opened, read_split(split), config, folds=[] if fold is None else [fold])
     write_split(drawn, out)
     typer.echo(f"{drawn.protocol}: {drawn.notes}")
     typer.echo(f"Wrote {out}, {len(drawn.folds)} fold(s), hash {drawn.hash[:12]}.")

@@ -17,5 +17,5 @@ def describe(
     from crossray.data.describe import as_json, describe_store, description_lines
     from crossray.data.store import Store
 
-    description = describe_store(Store.open(store))
+    description = describe_store(Store.open(store, every_value=True))
     typer.echo(dumps(as_json(description), indent=2) if json else "\n".join(description_lines(description)))

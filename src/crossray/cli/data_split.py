@@ -57,7 +57,7 @@ def split(
     others = {"--list": given is not None, "--inside": inside is not None, "--test": test is not None}
     others |= {"--folds": folds != _FOLDS, "--validation": validation != _VALIDATION}
     _check_asked(publisher, set_aside, [option for option, asked in others.items() if asked])
-    opened = Store.open(store)
+    opened = Store.open(store, every_value=True)
     table, how = _table(opened, labels, inside), _texts(texts)
     if given is not None:
         made = split_under_pseudonyms(read_split(given), opened, key_file)

@@ -33,6 +33,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "split_table.py",
         "splits.py",
         "store.py",
+        "store_values.py",
         "store_tables.py",
         "stratify.py",
         "streaming",

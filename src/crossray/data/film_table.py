@@ -56,7 +56,7 @@ class FilmShard:
             table.column("study_row").to_numpy(),
             view_numbers(table.column("view"), path),
             np.array([len(batch) for batch in batches], dtype=np.int64),
-            np.array([_pixel_address(batch, size, path) - mapped.address for batch in batches], dtype=np.int64),
+            np.array([_pixel_offset(mapped, batch, size, path) for batch in batches], dtype=np.int64),
         )
 
 
@@ -128,14 +128,17 @@ def view_numbers(views: pa.ChunkedArray, path: Path) -> NDArray[np.int8]:
     return found
 
 
-def _pixel_address(batch: pa.RecordBatch, size: int, path: Path) -> int:
+def _pixel_offset(mapped: pa.Buffer, batch: pa.RecordBatch, size: int, path: Path) -> int:
     # Every film has the same length and none is null: the binary column's data is one contiguous uint8 array.
     column = batch.column("pixels")
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
     if column.null_count or (np.diff(ends) != size * size).any():
         raise StoreError(f"holds a film that is not {size} x {size} pixels.", file=path, remedy=PREPARE_AGAIN)
-    return int(data.address) + int(ends[0])
+    offset = int(data.address) + int(ends[0]) - mapped.address if len(column) else 0
+    if not 0 <= offset <= mapped.size - len(column) * size * size:
+        raise StoreError("holds films whose pixels do not lie in the file.", file=path, remedy=PREPARE_AGAIN)
+    return offset
 
 
 def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:

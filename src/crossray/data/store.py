@@ -87,8 +87,9 @@ class Store:
         Args:
             place: its folder, or a URL. Of a store at a URL all but the films is fetched now, films when they are asked
                 for; each is checked against its sha256 as it comes.
-            every_value: whether each offset and each text is checked, which reads all but the pixels. Without it a
-                table that was made to mislead can end the process: Arrow believes what it maps.
+            every_value: whether each offset and each text is checked, and that nothing is compressed or null, which
+                reads all but the pixels. Without it a table that was made to mislead can end the process: Arrow
+                believes what it maps.
             streaming: how a store at a URL is read.
 
         Raises:
@@ -230,7 +231,8 @@ class Store:
         masks: list[dict[str, Any]] = self._films.cell(row, "masks").as_py()
         for mask in masks:
             if mask["name"] == name:
-                return mask_from_png(mask["png"])
+                with altered(self.path):
+                    return mask_from_png(mask["png"], self.prepared_size)
         known = ", ".join(mask["name"] for mask in masks) or "none"
         raise DataError(f"film row {row} has no mask '{name}'.", file=self.path, remedy=f"Its masks: {known}.")
 
@@ -255,6 +257,8 @@ def _open_again(path: Path, streaming: StreamSettings | None) -> Store:
 
 def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
     values = studies.column("labels").combine_chunks()
+    if not pc.all(pc.equal(pc.list_value_length(values), label_count), min_count=0).as_py():
+        raise ValueError(f"a study has not {label_count} labels")
     flat = values.flatten() if len(studies) else pa.array([], pa.float32())
     matrix: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
     return matrix.reshape(len(studies), label_count)
@@ -262,6 +266,11 @@ def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
 
 def _film_study(studies: list[pa.RecordBatch], films: list[FilmShard]) -> NDArray[np.int64]:
     # Rows of the films table count studies within their shard, since earlier shards may have left studies out.
-    starts = np.cumsum([0, *(len(batch) for batch in studies)])
+    lengths = [len(batch) for batch in studies]
+    for shard, length in zip(films, lengths, strict=True):
+        rows = shard.study_rows
+        if len(rows) and (rows[0] < 0 or rows[-1] >= length or (np.diff(rows) < 0).any()):
+            raise ValueError(f"films belong to studies that are none of the shard's {length}, or not in their order")
+    starts = np.cumsum([0, *lengths])
     parts = [shard.study_rows + start for shard, start in zip(films, starts[:-1], strict=True)]
     return np.concatenate([np.zeros(0, np.int64), *parts])

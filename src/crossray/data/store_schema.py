@@ -168,10 +168,19 @@ def mask_to_png(mask: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def mask_from_png(content: bytes) -> NDArray[np.uint8]:
-    """A mask ``[S, S]`` uint8 from :func:`mask_to_png`."""
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(image, dtype=np.uint8)
+def mask_from_png(content: bytes, size: int) -> NDArray[np.uint8]:
+    """A mask ``[S, S]`` uint8 from :func:`mask_to_png`.
+
+    Raises:
+        ValueError, OSError: it is none, or of another size; no pixel of it is decoded then.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            if (image.size, image.mode) != ((size, size), "L"):
+                raise ValueError(f"a mask is not {size} x {size} grey pixels")
+            return np.array(image, dtype=np.uint8)
+    except (SyntaxError, Image.DecompressionBombError) as error:  # what pillow raises beside OSError and ValueError
+        raise ValueError(f"a mask is no PNG ({error})") from error
 
 
 def _box_row(box: Box) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from crossray.data.store_manifest import PREPARE_AGAIN, StoreManifest
+from crossray.data.store_values import refuse_compressed, refuse_nulls
 from crossray.errors import StoreError
 
 Table = tuple[pa.Buffer, list[pa.RecordBatch]]
@@ -17,6 +19,9 @@ Table = tuple[pa.Buffer, list[pa.RecordBatch]]
 
 def read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManifest, every_value: bool = False) -> Table:
     """A table of a store: its mapped file, and the record batches in it.
+
+    Args:
+        every_value: whether each offset and text is checked, and that nothing is compressed or null.
 
     Raises:
         StoreError: it has another size than was written, other columns, or is no table.
@@ -31,12 +36,16 @@ def read_table(folder: Path, name: str, schema: pa.Schema, manifest: StoreManife
     with altered(path):
         with pa.memory_map(str(path)) as source:
             mapped = source.read_buffer()
+        if every_value:
+            refuse_compressed(mapped, path)
         with pa.ipc.open_stream(pa.BufferReader(mapped)) as reader:
             batches: list[pa.RecordBatch] = list(reader)
         for batch in batches:
             batch.validate(full=every_value)
     if not reader.schema.equals(schema):
         raise StoreError("has other columns than a store's table.", file=path, remedy=PREPARE_AGAIN)
+    if every_value:
+        refuse_nulls(batches, path)
     return mapped, batches
 
 
@@ -45,5 +54,5 @@ def altered(place: Path) -> Iterator[None]:
     """Whatever Arrow and numpy raise on tables that are not those that were written, as one error."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, IndexError, TypeError, struct.error) as error:
         raise StoreError(f"was altered: {error}", file=place, remedy=PREPARE_AGAIN) from error

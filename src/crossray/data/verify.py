@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from crossray.data.sources.base import Source
 from crossray.data.sources.deidentified import pseudonym_key_of
 from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, PREPARE_AGAIN, StoreInputs, StoreManifest, read_manifest
+from crossray.data.store_schema import study_schema
+from crossray.data.store_tables import read_table
 from crossray.data.streaming.mirror import ORIGIN_NAME, damages_at, mirrored, origin_of, store_folder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.errors import StoreError
@@ -103,13 +103,13 @@ def store_damages(
         there = {name: entry for name, entry in manifest.files.items() if name not in here}
         found = [*damages_of(path, here, tell), *damages_at(origin, there, path, tell)]
     hit = {damage.file.name for damage in found}
-    return [Damage(damage.file, damage.problem + _studies_of(damage.file, hit)) for damage in found]
+    return [Damage(damage.file, damage.problem + _studies_of(damage.file, hit, manifest)) for damage in found]
 
 
 _REMEDY = f"{PREPARE_AGAIN} It makes the store anew from its source, to the same bytes."
 
 
-def _studies_of(file: Path, damaged: set[str]) -> str:
+def _studies_of(file: Path, damaged: set[str], manifest: StoreManifest) -> str:
     """Which studies a damaged table of films holds, as far as its table of studies is whole."""
     shard = file.stem.removeprefix("films-")
     if not shard.isdecimal() or file.name != film_table_name(int(shard)):
@@ -117,8 +117,9 @@ def _studies_of(file: Path, damaged: set[str]) -> str:
     studies = study_table_name(int(shard))
     if studies in damaged:
         return ""
-    with pa.memory_map(str(file.with_name(studies))) as source, pa.ipc.open_stream(source) as reader:
-        ids = reader.read_all().column("study_id").to_pylist()
+    schema = study_schema(manifest.format_version)
+    _, batches = read_table(file.parent, studies, schema, manifest, every_value=True)
+    ids = [study for batch in batches for study in batch.column("study_id").to_pylist()]
     return f" It holds the films of {len(ids)} studies: {', '.join(ids)}."
 
 

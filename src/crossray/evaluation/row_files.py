@@ -42,6 +42,8 @@ def read_table_of(kind: type[TableT], path: Path, *, remedy: str) -> TableT:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"holds no results ({error}).", file=path, remedy=remedy) from error
+    if not isinstance(content, dict):
+        raise DataError("holds no results: it is no JSON object.", file=path, remedy=remedy)
     return build_settings(kind, content, file=path)
 
 

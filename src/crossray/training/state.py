@@ -107,20 +107,28 @@ class TrainingState:
         """
         path = folder / STATE_FILE
         tensors, facts = read_tensors(path)
-        if facts["identity"] != identity:
+        if facts.get("identity") != identity:
             raise CheckpointError(
                 "belongs to a run with another configuration, split or store.",
                 file=path,
                 remedy="Choose another output folder.",
             )
-        place = Place(**facts["place"])
-        state = cls.start(method, config, timeline.at(place.epoch))
-        state.place = place
-        average = restore_state(tensors, facts["optimizer"], method, state.optimizer)
-        if state.average is not None:
-            state.average.restore(average)
-        state.schedule.restore(facts["schedule"])
-        fabric.strategy.precision.load_state_dict(facts["precision"])
+        try:
+            place = Place(**facts["place"])
+            state = cls.start(method, config, timeline.at(place.epoch))
+            state.place = place
+            average = restore_state(tensors, facts["optimizer"], method, state.optimizer)
+            if state.average is not None:
+                state.average.restore(average)
+            state.schedule.restore(facts["schedule"])
+            fabric.strategy.precision.load_state_dict(facts["precision"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+            # Whole by its seal, which anybody can make: a file that was written by other means than ours.
+            raise CheckpointError(
+                f"holds no state that can be gone on from ({type(error).__name__}: {error}).",
+                file=path,
+                remedy="Put back a copy, or delete the whole folder of checkpoints and train from the beginning.",
+            ) from error
         return state
 
     def write_weights(self, path: Path, fabric: Fabric, figures: Mapping[str, float]) -> None:

@@ -25,7 +25,7 @@ from crossray.data.sources.masks import BoxMask, SizeOfFilm
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
 from crossray.data.study import Box, Film, Report, Study
-from crossray.errors import StudyError
+from crossray.errors import DataError, StudyError
 
 CLASSES = (
     "Atelectasis",
@@ -180,4 +180,8 @@ class NihCxr14Source:
         return box_by_size(row["Finding Label"], row, _BOX_COLUMNS, table)
 
     def _listed(self, name: str) -> list[str]:
-        return (self.root / name).read_text(encoding="utf-8").split()
+        path = self.root / name
+        try:
+            return path.read_text(encoding="utf-8").split()
+        except ValueError as error:
+            raise DataError(f"is no list of files ({error}).", file=path, remedy="Download it again.") from error

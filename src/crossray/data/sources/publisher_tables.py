@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ def publisher_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     try:
         with _opened(path) as text:
             yield from _rows(path, required, csv.reader(text, strict=True))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot be read ({getattr(error, 'strerror', None) or error}).", file=path) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"is not a CSV table in UTF-8: {error}.", file=path, remedy="Download it again.") from error

@@ -185,9 +185,13 @@ def read_rows(path: Path) -> pa.Table:
         DataError: they are no table.
     """
     try:
-        return pq.read_table(path)
+        table = pq.read_table(path)
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"is no table ({error}).", file=path, remedy=BUILD_AGAIN) from error
+    if "study_id" not in table.column_names:
+        raise DataError("does not say whose the vectors are.", file=path, field="study_id", remedy=BUILD_AGAIN)
+    return table
 
 
 def _hit(score: float, table: pa.Table, row: int) -> Hit:

@@ -104,9 +104,9 @@ def _film_vector(model: JointModel, index: SearchIndex, image: Path | None) -> N
 def store_of_index(manifest: IndexManifest, store: Path | None) -> Store | None:
     """The named store, or the one that the index was made from if it is still there as it was."""
     if store is not None:
-        return Store.open(store)
+        return Store.open(store, every_value=True)
     try:
-        found = Store.open(manifest.store)
+        found = Store.open(manifest.store, every_value=True)
     except StoreError:
         return None
     return found if found.hash == manifest.store_hash else None
