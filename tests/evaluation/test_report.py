@@ -22,6 +22,7 @@ from crossray.data.study import Box
 from crossray.data.text import TextConfig
 from crossray.evaluation.cohort import build_cohort
 from crossray.evaluation.protocol import Protocol
+from crossray.evaluation.report.cases import finding_cases
 from crossray.evaluation.report.figures import learning_curves, operating_curves, read_curves
 from crossray.evaluation.report.grounding import find_words, grounded_films
 from crossray.evaluation.report.operating import label_curves
@@ -43,6 +44,15 @@ def test_a_picture_has_the_films_true_shape_and_boxes_in_per_cent() -> None:
     assert (box.left, box.top, box.width, box.height) == (25.0, 0.0, 50.0, 50.0)
     decoded = Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1])))
     assert decoded.size == (40, 20)
+
+
+def test_a_picture_may_be_smaller_than_its_film() -> None:
+    prepared, geometry = prepare_film(np.full((50, 100), 90, np.uint8), 40)
+    boxes = [Box("x", 25.0, 0.0, 75.0, 25.0)]
+    small, large = (film_picture(prepared, geometry, boxes, longest=longest) for longest in (10, 400))
+    assert (small.width, small.height) == (10, 5)
+    assert small.boxes == large.boxes
+    assert large == film_picture(prepared, geometry, boxes)
 
 
 def test_heat_lands_on_its_region_through_padding_and_crop() -> None:
@@ -126,6 +136,38 @@ def test_curves_enclose_scikit_learns_areas_and_skip_labels_of_one_class() -> No
     zero_shot = label_curves("zero_shot", ours, [fold], protocol, cast(Results, provenance))
     assert all(curve.reliable is None for curve in zero_shot)
     assert "Reliability" not in operating_curves(zero_shot, "Zero-shot: operating curves")
+
+
+def test_the_films_shown_for_a_finding_are_the_best_and_the_worst_with_and_without_it(trained: Path) -> None:
+    labels = ("No Finding", "Pleural Effusion", "Fracture")
+    store, protocol = Store.open(trained / "store"), Protocol(id="toy", labels=labels)
+    fold = read_split(trained / "split.json").fold("0")
+    part = build_cohort(store, fold, labels, ("frontal",), TextConfig()).test  # s00 to s15, every third without
+    part.labels[7, 1] = np.nan
+    effusion = np.arange(16.0)
+    effusion[[0, 1, 2, 5]] = [-3, 40, 40, 3]  # s00 has it and is lowest; s01 has it and is highest, as s02 that has not
+    effusion[7] = 99  # unknown
+    scores = np.stack([np.zeros(16), effusion, np.zeros(16)], axis=1)
+    (found,) = finding_cases("probe", store, part, scores, protocol)
+    assert (found.finding, found.positives, found.known) == ("Pleural Effusion", 10, 15)
+    shown = [(case.has_finding, case.rank, case.study_id, case.place) for case in found.films]
+    assert shown == [(True, "best", "s01", 2), (True, "worst", "s00", 16), (False, "best", "s05", 14),
+                     (False, "worst", "s02", 2)]  # fmt: skip
+    assert [case.labels for case in found.films] == [("Pleural Effusion",)] * 2 + [("No Finding",)] * 2
+    assert found.films[1].probability == pytest.approx(1 / (1 + np.exp(3)))
+    assert found.films[0].picture == film_picture(store.pixels([1])[0], store.film(1).geometry)
+    asked = finding_cases("zero_shot", store, part, scores, protocol)
+    assert [case.probability for case in asked[0].films] == [None] * 4
+
+
+def test_a_finding_that_one_film_has_shows_that_film_once(trained: Path) -> None:
+    store, protocol = Store.open(trained / "store"), Protocol(id="toy", labels=("Fracture",))
+    fold = read_split(trained / "split.json").fold("0")
+    part = build_cohort(store, fold, ("Fracture",), ("frontal",), TextConfig()).test
+    part.labels[4] = 1
+    (found,) = finding_cases("probe", store, part, np.arange(16.0)[:, None], protocol)
+    assert [case.study_id for case in found.films] == ["s04", "s00", "s15"]
+    assert [case.rank for case in found.films] == ["best", "best", "worst"]
 
 
 def test_folds_are_ranked_together_by_their_places_inside_the_fold() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -230,3 +231,21 @@ def test_the_report_stands_alone(everything: Path) -> None:
     assert "pleural effusion" in page
     assert "Pointing game, all phrases" in page
     assert "Phrase grounding: all phrases (22 phrases)" in page
+
+
+def test_the_report_shows_the_best_and_worst_films_of_each_finding(everything: Path) -> None:
+    page = (everything / "report.html").read_text(encoding="utf-8")
+    section = page.split('<section id="cases">')[1].split("</section>")[0]
+    tasks = dict(zip(*[iter(re.split(r"<h3>(.+?)</h3>", section)[1:])] * 2, strict=True))
+    assert list(tasks) == ["Zero-shot classification", "Linear probe (frozen features)", "Fine-tuned"]
+    for title, part in tasks.items():
+        shown = re.findall(r"<figcaption>(best|worst) of those (with it|without): place (\d+)", part)
+        assert [what[:2] for what in shown[:4]] == [("best", "with it"), ("worst", "with it"),
+                                                    ("best", "without"), ("worst", "without")]  # fmt: skip
+        places = [int(place) for _, _, place in shown]
+        assert places[0] <= places[1]
+        assert places[2] >= places[3]
+        assert part.count("data:image/jpeg;base64,") == len(shown) == 8
+        assert part.count("probability 0.") == (0 if title.startswith("Zero-shot") else 8)
+    assert re.search(r"study s\d\d: Pleural Effusion</span>", section)
+    assert re.search(r"study s\d\d: No Finding</span>", section)

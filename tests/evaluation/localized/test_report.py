@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
-from crossray.evaluation.localized.cases import chosen_cases, film_dice, film_likelihood, film_precision
+from crossray.evaluation.localized.cases import chosen_cases, extreme_cases, film_dice, film_likelihood, film_precision
 from crossray.evaluation.localized.plan import LocalizedRequest
 from crossray.evaluation.localized.suite import run_localized
 from crossray.evaluation.report.operating import curves_of
@@ -51,6 +51,8 @@ def test_best_and_worst_films_are_those_of_highest_and_lowest_dice() -> None:
     assert chosen_cases(np.full(3, np.nan)) == []
     assert [case.rank for case in chosen_cases(np.array([0.5, np.nan]))] == ["best"]
     assert [case.rank for case in chosen_cases(np.array([0.1, 0.5]))] == ["best", "worst"]
+    assert [case.film for case in extreme_cases(dice)] == [cases[0].film, cases[-1].film]
+    assert [(case.rank, case.film) for case in extreme_cases(np.array([np.nan, 0.5]))] == [("best", 1)]
 
 
 def test_a_films_precision_is_that_of_the_film_alone() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
@@ -23,12 +24,27 @@ class Case:
 
 def chosen_cases(scores: FloatArray) -> list[Case]:
     """Two best, two around the median, two worst of ``scores [n]``; NaN is no candidate, and no film comes twice."""
-    known = np.flatnonzero(~np.isnan(scores))
-    order = known[np.argsort(-scores[known], kind="stable")]
+    order = _best_first(scores)
     middle = max(0, (len(order) - 1) // 2)
     # The extremes first, so that of two films one is the best and the other the worst.
     wanted = [("best", order[:1]), ("worst", order[-1:]), ("median", order[middle : middle + 2])]
     wanted += [("best", order[1:2]), ("worst", order[-2:-1])]
+    return _cases(scores, order, wanted)
+
+
+def extreme_cases(scores: FloatArray) -> list[Case]:
+    """The best and the worst of ``scores [n]``; NaN is no candidate, and a film that is alone is the best."""
+    order = _best_first(scores)
+    return _cases(scores, order, [("best", order[:1]), ("worst", order[-1:])])
+
+
+def _best_first(scores: FloatArray) -> NDArray[np.intp]:
+    known = np.flatnonzero(~np.isnan(scores))
+    return known[np.argsort(-scores[known], kind="stable")]
+
+
+def _cases(scores: FloatArray, order: NDArray[np.intp], wanted: list[tuple[str, NDArray[np.intp]]]) -> list[Case]:
+    """Films from best to worst, each under the first rank that wants it."""
     ranks: dict[int, str] = {}
     for rank, films in wanted:
         for film in films:

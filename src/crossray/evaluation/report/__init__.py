@@ -13,6 +13,7 @@ from crossray.errors import CrossRayError
 from crossray.evaluation.cells import Arrays
 from crossray.evaluation.fold import FoldEvaluation
 from crossray.evaluation.protocol import Task
+from crossray.evaluation.report.cases import FindingCases, finding_cases
 from crossray.evaluation.report.facts import headlines, training_facts
 from crossray.evaluation.report.figures import intervals_figure, learning_curves, operating_curves, read_curves
 from crossray.evaluation.report.grounding import GroundedFilm, grounded_films
@@ -28,6 +29,8 @@ from crossray.methods.base import GroundsPhrases, GroundsWords
 
 REPORT_FILE = "report.html"
 
+FILM_TASKS: tuple[Task, ...] = ("zero_shot", "probe", "finetune")
+"""Tasks whose best and worst films are shown: they classify by the film alone."""
 FILMS_SHOWN = 12
 GROUNDED_SHOWN = 6
 
@@ -42,6 +45,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         results: their table.
         out: folder of the results. The page shows films: where they must not be passed on, nor must the page.
     """
+    classified = _classified(folds)
     page = environment().get_template("page.html.j2")
     content = page.render(
         method=folds[0].run.method,
@@ -53,9 +57,10 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         recipe=yaml.safe_dump(dict(folds[0].run.config), sort_keys=False, allow_unicode=True),
         curves=learning_curves([read_curves(f.run.fold, f.run.path / "metrics.jsonl") for f in folds]),
         figures=_interval_figures(results),
-        operating=_operating_figures(folds, results),
+        operating=_operating_figures(folds, classified, results),
         tables=tables(results),
         metrics_across=METRICS_ACROSS,
+        cases=_cases(folds[0], classified),
         neighbours=_neighbours(folds[0]),
         grounded=_grounded(folds[0]),
         attends=isinstance(folds[0].model.joint.method, GroundsWords),
@@ -77,8 +82,8 @@ def _interval_figures(results: Results) -> dict[str, str]:
     return figures
 
 
-def _operating_figures(folds: Sequence[FoldEvaluation], results: Results) -> dict[str, str]:
-    """For each classification task, the curves of our model over all folds."""
+def _classified(folds: Sequence[FoldEvaluation]) -> dict[Task, tuple[Evaluated, list[Arrays]]]:
+    """For each classification task that was done, our model's line and its cell of every fold."""
     methods: dict[Task, Callable[[FoldEvaluation], Mapping[Evaluated, Arrays]]] = {
         "zero_shot": FoldEvaluation.zero_shot,
         "probe": FoldEvaluation.probe,
@@ -86,17 +91,39 @@ def _operating_figures(folds: Sequence[FoldEvaluation], results: Results) -> dic
         "text_probe": FoldEvaluation.text_probe,
         "joint_probe": FoldEvaluation.joint_probe,
     }
-    figures: dict[str, str] = {}
+    classified: dict[Task, tuple[Evaluated, list[Arrays]]] = {}
     for task, cells_of in methods.items():
         if task not in folds[0].config.tasks or folds[0].obstacle(task):
             continue
         found = [cells_of(fold) for fold in folds]
         ours = next(who for who in found[0] if who.kind == "model")
-        scores = [fold_scores(fold.run.fold, cells[ours]) for fold, cells in zip(folds, found, strict=True)]
+        classified[task] = ours, [cells[ours] for cells in found]
+    return classified
+
+
+def _operating_figures(
+    folds: Sequence[FoldEvaluation], classified: Mapping[Task, tuple[Evaluated, list[Arrays]]], results: Results
+) -> dict[str, str]:
+    """For each classification task, the curves of our model over all folds."""
+    figures: dict[str, str] = {}
+    for task, (ours, cells) in classified.items():
+        scores = [fold_scores(fold.run.fold, cell) for fold, cell in zip(folds, cells, strict=True)]
         curves = label_curves(task, ours, scores, folds[0].protocol, results)
         if curves:
             figures[task] = operating_curves(curves, f"{TASK_TITLES[task]}: operating curves")
     return figures
+
+
+def _cases(
+    fold: FoldEvaluation, classified: Mapping[Task, tuple[Evaluated, list[Arrays]]]
+) -> dict[str, list[FindingCases]]:
+    """For each task that classifies films, the best and worst of the first fold's test films."""
+    found = {
+        TASK_TITLES[task]: finding_cases(task, fold.store, fold.cohort.test, cells[0]["scores"], fold.protocol)
+        for task, (_, cells) in classified.items()
+        if task in FILM_TASKS
+    }
+    return {title: findings for title, findings in found.items() if findings}
 
 
 def _neighbours(fold: FoldEvaluation) -> list[Neighbours]:

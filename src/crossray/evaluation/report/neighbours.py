@@ -55,8 +55,8 @@ def nearest_reports(
     return [
         Neighbours(
             study_id=part.study_ids[row],
-            picture=_picture(store, int(part.films[row])),
-            labels=tuple(name for name, value in zip(label_names, part.labels[row], strict=True) if value > 0.5),
+            picture=picture_of(store, int(part.films[row])),
+            labels=labels_of(part, row, label_names),
             report=part.texts[row].text,
             rank=f"{own_ranks[row]:g}",
             gallery=ranks.counts.gallery,
@@ -83,5 +83,11 @@ def drawn_rows(part: Part, label_names: tuple[str, ...], count: int, seed: int =
     return chosen
 
 
-def _picture(store: Store, film: int) -> Picture:
-    return film_picture(store.pixels([film])[0], store.film(film).geometry)
+def labels_of(part: Part, row: int, label_names: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels that are present in a row of a part."""
+    return tuple(name for name, value in zip(label_names, part.labels[row], strict=True) if value > 0.5)
+
+
+def picture_of(store: Store, film: int, *, longest: int | None = None) -> Picture:
+    """A film of a store; ``longest`` as for :func:`film_picture`."""
+    return film_picture(store.pixels([film])[0], store.film(film).geometry, longest=longest)

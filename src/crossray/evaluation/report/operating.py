@@ -19,10 +19,10 @@ from crossray.evaluation.summary import FoldScores, mid_ranks
 from crossray.evaluation.tables import with_interval
 
 SHOWN = 6
-"""Labels drawn at most: those that the protocol calls common, else those with the most positives."""
+"""Labels shown at most: those that the protocol calls common, else those with the most positives."""
 
 _POINTS = 200
-_LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
+LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
 """Tasks whose scores are log odds; zero-shot scores are cosines and say nothing of probabilities."""
 
 
@@ -60,12 +60,12 @@ def label_curves(
     raw = np.concatenate([fold.scores for fold in folds])
     labels = np.concatenate([fold.labels for fold in folds])
     found = []
-    for column in _shown(labels, protocol):
+    for column in shown_labels(labels, protocol):
         known = ~np.isnan(labels[:, column])
         truth = labels[known, column] > 0.5
         label = protocol.labels[column]
         note = _note(task, who, label, int(truth.sum()), results)
-        log_odds = raw[known, column] if task in _LOG_ODDS else None
+        log_odds = raw[known, column] if task in LOG_ODDS else None
         found.append(curves_of(label, note, truth, scores[known, column], log_odds))
     return found
 
@@ -88,13 +88,13 @@ def curves_of(
     )
 
 
-def _shown(labels: FloatArray, protocol: Protocol) -> list[int]:
-    """Columns with both classes, at most :data:`SHOWN`."""
+def shown_labels(labels: FloatArray, protocol: Protocol) -> list[int]:
+    """Columns of ``labels [n, K]`` that are shown: they have both classes, and are at most :data:`SHOWN`."""
     positives, negatives = (labels > 0.5).sum(axis=0), (labels <= 0.5).sum(axis=0)
     both = [column for column in range(labels.shape[1]) if positives[column] and negatives[column]]
     common = [column for column in both if protocol.labels[column] in protocol.common_labels]
-    chosen = common or sorted(both, key=lambda column: -int(positives[column]))[:SHOWN]
-    return sorted(chosen)
+    chosen = common or sorted(both, key=lambda column: -int(positives[column]))
+    return sorted(chosen[:SHOWN])
 
 
 def _calibration(log_odds: FloatArray, truth: NDArray[np.bool_]) -> tuple[Reliability, float]:

@@ -37,10 +37,15 @@ class Picture:
     boxes: tuple[PlacedBox, ...] = ()
 
 
-def film_picture(pixels: NDArray[np.uint8], geometry: FilmGeometry, boxes: Sequence[Box] = ()) -> Picture:
-    """A prepared film ``[S, S]`` without its padding; boxes are in pixels of the original film."""
+def film_picture(
+    pixels: NDArray[np.uint8], geometry: FilmGeometry, boxes: Sequence[Box] = (), *, longest: int | None = None
+) -> Picture:
+    """A prepared film ``[S, S]`` without its padding; boxes are in pixels of the original film.
+
+    ``longest`` makes the picture smaller where one of its sides has more pixels.
+    """
     film = _content(pixels, geometry)
-    return _picture(film, geometry, boxes)
+    return _picture(film if longest is None else _within(film, longest), geometry, boxes)
 
 
 def heat_picture(
@@ -82,6 +87,14 @@ def heat_on_content(heat: NDArray[np.floating], geometry: FilmGeometry, window: 
 def _content(pixels: NDArray[np.uint8], geometry: FilmGeometry) -> NDArray[np.uint8]:
     x0, y0, x1, y1 = geometry.content_box()
     return pixels[y0:y1, x0:x1]
+
+
+def _within(film: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    picture = Image.fromarray(film)
+    picture.thumbnail((longest, longest))
+    return np.asarray(picture)
 
 
 def _colours(strength: NDArray[np.float32]) -> NDArray[np.float32]:
