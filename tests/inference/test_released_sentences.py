@@ -306,6 +306,11 @@ def test_what_does_not_fit_is_refused_by_its_published_name(
     [
         ("sentence_bank.embed.weight", torch.zeros(3), r"'sentence_bank.embed.weight' has shape \[3\], 2 dimensions"),
         ("prototype_queries", torch.zeros(1, 0, 64), r"'prototype_queries' has shape \[1, 0, 64\]"),
+        (
+            "sentence_decoder.encoder.layer.1.crossattention.self.key.weight",
+            torch.zeros(()),
+            r"layer\.1\.crossattention\.self\.key\.weight' has shape \[\], \[64, 64\] is needed",
+        ),
         ("sentence_bank.embed.weight", torch.zeros(20, 6), "sizes that make no PRIOR: slot_heads Input should be"),
         (
             "sentence_bank.embed.weight",

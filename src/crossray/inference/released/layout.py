@@ -174,18 +174,24 @@ def bert_sizes(released: ReleasedFile, stem: str) -> dict[str, Any]:
 
 def _brought(weights: Mapping[str, Tensor], place: Place, own: Tensor, file: Path) -> Tensor:
     """The tensor for one of ours."""
-    named = [weights[name] for name in place.names]
-    value = named[0] if len(named) == 1 else torch.cat(named)
+    shape = list(own.shape)
     if place.third is not None:
-        value = value.chunk(3)[place.third]
-    if value.ndim > own.ndim and value.shape[own.ndim :].numel() == 1:  # a 1×1 convolution where ours is a matrix
-        value = value.reshape(value.shape[: own.ndim])
-    if value.shape != own.shape:
-        raise CheckpointError(
-            f"does not fit the model: '{place.names[0]}' has shape {list(value.shape)}, {list(own.shape)} is needed.",
-            file=file,
-        )
-    return value
+        shape[0] *= 3
+    elif len(place.names) > 1:
+        shape[0] //= len(place.names)
+    named = [_of_shape(shape, weights[name], name, file) for name in place.names]
+    value = named[0] if len(named) == 1 else torch.cat(named)
+    return value if place.third is None else value.chunk(3)[place.third]
+
+
+def _of_shape(shape: list[int], value: Tensor, name: str, file: Path) -> Tensor:
+    if list(value.shape) == shape:
+        return value
+    if list(value.shape) == shape + [1] * (value.ndim - len(shape)):  # a 1×1 convolution where ours is a matrix
+        return value.reshape(shape)
+    raise CheckpointError(
+        f"does not fit the model: '{name}' has shape {list(value.shape)}, {shape} is needed.", file=file
+    )
 
 
 def _some(names: Sequence[str]) -> str:
