@@ -49,6 +49,14 @@ def test_the_api_pages_show_signatures_and_no_markup_of_other_tools(site: Path) 
         assert re.search(r":(?:func|class|meth|mod|attr):", page.read_text(encoding="utf-8")) is None, page.name
 
 
+def test_equations_are_drawn_and_none_is_left_as_latex(site: Path) -> None:
+    page = (site / "methods" / "global_local.html").read_text(encoding="utf-8")
+    assert page.count('<svg role="img" aria-label="') > 10
+    for card in (site / "methods").glob("*.html"):
+        told = re.sub(r'aria-label="[^"]*"|<code>.*?</code>', "", card.read_text(encoding="utf-8"))
+        assert re.search(r"\\(?:mathrm|frac|gamma|sum)|equation(?:inline|shown)x|\$\$", told) is None, card.name
+
+
 def test_pictures_of_the_results_are_on_the_site_and_their_files_are_not(site: Path) -> None:
     kinds = {file.suffix for file in (site / "results").rglob("*") if file.is_file()}
     assert kinds == {".png"}
