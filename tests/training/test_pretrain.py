@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timm.layers.pos_embed import resample_abs_pos_embed
 from typer.testing import CliRunner
 
 import crossray
@@ -29,7 +30,7 @@ from crossray.files import sha256_of
 from crossray.inference.joint_model import JointModel
 from crossray.methods.base import Method, SingleProcess
 from crossray.methods.build import build_method
-from crossray.tensor_file import read_tensors
+from crossray.tensor_file import read_tensors, write_tensors
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import start_fabric
 from crossray.training.pretrain import _build_parts, _open_data, pretrain
@@ -128,6 +129,27 @@ def test_a_run_starts_from_the_weights_and_tokenizer_of_another(finished: Path, 
     assert sha256_of(tmp_path / "second" / "tokenizer" / "tokenizer.json") == sha256_of(
         finished / "tokenizer" / "tokenizer.json"
     )
+
+
+def test_a_vit_begins_from_one_that_was_trained_on_smaller_films(prepared: Path, tmp_path: Path) -> None:
+    def parts(size: int, source: Path | None) -> Any:
+        recipe = small_recipe(
+            prepared,
+            image={"size": 48},
+            image_encoder=VIT | {"trunk_options": {"img_size": size}},
+            training={"initial_weights": None if source is None else str(source)},
+        )
+        data = _open_data(recipe, check=False)
+        tokenizer = ReportTokenizer.learn([data.store.report(row).text for row in range(8)], 300, max_tokens=40)
+        return _build_parts(recipe, data, tokenizer).method
+
+    small = parts(32, None)
+    write_tensors(tmp_path / "small.safetensors", small.state_dict(), {})
+    large = parts(48, tmp_path / "small.safetensors")
+    table = large.image_encoder.trunk.pos_embed
+    assert torch.equal(table, resample_abs_pos_embed(small.image_encoder.trunk.pos_embed, [3, 3]))
+    same = small.state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in large.state_dict().items() if "pos_embed" not in name)
 
 
 def test_sentences_move_in_training_and_validation_and_inference_read_them_as_written(

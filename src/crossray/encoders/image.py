@@ -27,7 +27,8 @@ class ImageEncoderConfig(Settings):
     Attributes:
         name: timm's name of the architecture, or ``joimternet_paper2048`` or ``joimternet_reduced``.
         pretrained: ``imagenet`` (for ``tf_efficientnet_lite0`` from an installed package, for others through the
-            hub), ``none``, the path of a ``.safetensors`` or ``.pth`` state dict, or ``hf-hub:owner/model``.
+            hub), ``none``, the path of a ``.safetensors`` or ``.pth`` state dict, or ``hf-hub:owner/model``. Of a ViT
+            the table of positions is resampled to the films that it is to take (``trunk_options.img_size``).
         in_channels: 1 sums the stem's weights over colours (the same numbers as a replicated film); 3 replicates.
         local_stage: index into the trunk's feature stages (ViT: blocks), from the end if negative. -2 is the third
             of a ResNet's four layers, GLoRIA's choice.

@@ -156,21 +156,21 @@ def _load(trunk: nn.Module, weights: dict[str, Tensor], in_channels: int, source
     trunk.load_state_dict({name: weights[name] for name in needed}, strict=False)
 
 
-def with_positions_of(trunk: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A trunk's tensors with the table of positions of a ViT resampled, as timm does it, to the films of this trunk.
+def with_positions_of(trunk: nn.Module, weights: dict[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Tensors with the table of positions of a ViT resampled, as timm does it, to the films that this trunk takes.
 
-    Weights without such a table, and tables of square grids that fit already, are given back as they are.
+    The trunk's names begin with ``prefix``. Weights without such a table, and tables that fit, stay as they are.
     """
     model: Any = trunk
-    own, given = getattr(model, "pos_embed", None), weights.get("pos_embed")
+    own, given = getattr(model, "pos_embed", None), weights.get(f"{prefix}pos_embed")
     if own is None or given is None or own.ndim != 3 or given.ndim != 3 or not hasattr(model, "num_prefix_tokens"):
         return weights
-    prefix = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
-    places = given.shape[1] - prefix
+    before = 0 if getattr(model, "no_embed_class", False) else model.num_prefix_tokens
+    places = given.shape[1] - before
     if given.shape[1] == own.shape[1] or places < 1 or math.isqrt(places) ** 2 != places:
         return weights  # of another kind of table the shapes are told where they are compared
-    resampled = resample_abs_pos_embed(given, model.patch_embed.grid_size, num_prefix_tokens=prefix)
-    return weights | {"pos_embed": resampled}
+    resampled = resample_abs_pos_embed(given, model.patch_embed.grid_size, num_prefix_tokens=before)
+    return weights | {f"{prefix}pos_embed": resampled}
 
 
 def _is_of_classifier(trunk: nn.Module, name: str) -> bool:

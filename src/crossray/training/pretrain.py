@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from crossray.data.split_files import read_split, rows_of_fold
 from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.encoders.bert import resolve_text_encoder
+from crossray.encoders.image_weights import with_positions_of
 from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
 from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
@@ -163,7 +165,9 @@ def _build_parts(recipe: Recipe, data: _Data, tokenizer: ReportTokenizer) -> Tra
     source = recipe.training.initial_weights
     if source is not None:
         path = weights_file(source)
-        load_weights(method, read_tensors(path)[0], path)
+        encoder: Any = method.image_encoder
+        weights = with_positions_of(encoder.trunk, read_tensors(path)[0], "image_encoder.trunk.")
+        load_weights(method, weights, path)
     training = _pairs(recipe, data, data.training, tokenizer, recipe.training.sentence_order)
     return TrainingParts(
         method=method,
