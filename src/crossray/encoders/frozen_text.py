@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crossray.alignment.precision import full_precision
 from crossray.data.batch import TokenBatch
 from crossray.devices import to_device
 
@@ -82,7 +83,7 @@ class FrozenStates:
     @torch.no_grad()
     def _compute(self, ids: Tensor, mask: Tensor) -> Tensor:
         states = through_layers(self._bert.embeddings(input_ids=ids), mask, self._bert.encoder.layer[: self._layers])
-        return states[-1].float().masked_fill(~mask.unsqueeze(2), 0.0)
+        return full_precision(states[-1]).masked_fill(~mask.unsqueeze(2), 0.0)
 
 
 def through_layers(states: Tensor, mask: Tensor, layers: Any) -> list[Tensor]:

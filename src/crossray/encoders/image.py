@@ -152,6 +152,16 @@ class ImageEncoder(nn.Module):
         trunk: Any = self.trunk
         return StageMaps(pixels=given, maps=tuple(maps), pooled=trunk.forward_head(final, pre_logits=True))
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The trunk's stages (ViT: its blocks): what it runs one after the other, with nearly all weights.
+
+        Without the last one if :attr:`ImageEncoderConfig.class_attention` reads its weights from outside.
+        """
+        stages = [self.trunk.get_submodule(stage["module"]) for stage in _feature_stages(self.trunk)]
+        weighty = [stage for stage in stages if any(True for _ in stage.parameters())]
+        return weighty[:-1] if self.config.class_attention else weighty
+
     def _maps(self, pixels: Tensor, stages: Sequence[int]) -> tuple[Tensor, Tensor, list[Tensor]]:
         """What the trunk was given, its last map (tokens, of a ViT), and maps ``[B, C, rows, columns]`` of stages."""
         self._check(pixels)

@@ -168,6 +168,16 @@ class TextEncoder(nn.Module):
     def _items(self, tokens: TokenBatch) -> tuple[Tensor, Tensor]:
         return word_items(tokens) if self.config.merge_words else _piece_items(tokens)
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The layers: what runs one after the other at every step, with most weights.
+
+        Without those that are remembered, and the last one if ``class_attention`` reads its weights from outside.
+        """
+        first = self.config.frozen_layers if self.config.remember_frozen else 0
+        layers = list(self.bert.encoder.layer)[first:]
+        return layers[:-1] if self.config.class_attention else layers
+
     def _token_vectors(self, tokens: TokenBatch) -> tuple[Tensor, Tensor | None]:
         if tokens.input_ids.device.type != "cpu" or self.keeps_padding_states:
             return self._run(tokens)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from crossray.tensor_file import load_weights
+from crossray.training.sharding import shared_out_like
 
 _MODEL, _AVERAGE, _OPTIMIZER = "model/", "average/", "optimizer/"
 
@@ -25,15 +26,15 @@ def state_tensors(
     """Everything with a value as tensors, and the optimiser's plain numbers as JSON."""
     tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     tensors |= {_AVERAGE + name: value for name, value in (average or {}).items()}
-    content = optimizer.state_dict()
+    places = _places(optimizer)
     scalars: dict[str, dict[str, Any]] = {}
-    for index, values in content["state"].items():
+    for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
-                tensors[f"{_OPTIMIZER}{index}/{name}"] = value
+                tensors[f"{_OPTIMIZER}{places[index]}/{name}"] = value
             elif value is not None:
-                scalars.setdefault(str(index), {})[name] = value
-    return tensors, {"groups": content["param_groups"], "scalars": scalars}
+                scalars.setdefault(str(places[index]), {})[name] = value
+    return tensors, {"scalars": scalars}
 
 
 def restore_state(
@@ -43,14 +44,26 @@ def restore_state(
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, Tensor]:
     """Load model and optimiser; returns the averaged weights (empty if the run keeps none)."""
-    load_weights(model, _below(_MODEL, tensors))
-    state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in optimizer_facts["scalars"].items()}
+    own = model.state_dict()
+    weights = _below(_MODEL, tensors)
+    load_weights(model, {n: shared_out_like(value, own[n]) if n in own else value for n, value in weights.items()})
+    index_of = {place: index for index, place in enumerate(_places(optimizer))}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Any]] = {index_of[int(p)]: dict(v) for p, v in optimizer_facts["scalars"].items()}
     for name, value in _below(_OPTIMIZER, tensors).items():
-        index, key = name.split("/")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer_facts["groups"]})
+        place, key = name.split("/")
+        index = index_of[int(place)]
+        like = parameters[index]
+        state.setdefault(index, {})[key] = shared_out_like(value, like) if value.shape == like.shape else value
+    # Groups are made from the configuration, which is the same.
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     _lay_out_like_parameters(optimizer)
     return _below(_AVERAGE, tensors)
+
+
+def _places(optimizer: torch.optim.Optimizer) -> list[int]:
+    """The place of each parameter in an optimiser over weights that are not shared out."""
+    return [place for group in optimizer.param_groups for place in group["places"]]
 
 
 def _lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:

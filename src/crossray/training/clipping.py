@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from crossray.training.config import TrainingConfig
 from crossray.training.optimizers import encoder_of
+from crossray.training.sharding import is_shared_out, put_together
 from crossray.training.step import DivergedError
 
 
@@ -24,10 +25,7 @@ def clip_gradients(
     if config.clip_norm is None:
         raise ValueError("there is no norm to clip to")
     fabric.strategy.precision.unscale_gradients(optimizer)
-    norms = [
-        torch.nn.utils.clip_grad_norm_(part, config.clip_norm, error_if_nonfinite=False)
-        for part in _parts(model, config)
-    ]
+    norms = [_clip(part, config.clip_norm) for part in _parts(model, config)]
     whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return whole
 
@@ -43,6 +41,21 @@ def require_finite_norm(norm: float, config: TrainingConfig, *, step: int) -> No
             f"at step {step} the gradient's norm became {norm}; training stopped before the weights were touched.",
             remedy="Lower training.optimizer.learning_rate.",
         )
+
+
+def _clip(part: list[nn.Parameter], limit: float) -> Tensor:
+    """Clip the gradient of some parameters together; its norm before."""
+    shared = [parameter for parameter in part if is_shared_out(parameter)]
+    if not shared:
+        return torch.nn.utils.clip_grad_norm_(part, limit, error_if_nonfinite=False)
+    kinds = [kind for kind in ([p for p in part if not is_shared_out(p)], shared) if kind]
+    norms = [
+        put_together(torch.nn.utils.get_total_norm([p.grad for p in kind if p.grad is not None])) for kind in kinds
+    ]
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    for kind in kinds:
+        torch.nn.utils.clip_grads_with_norm_(kind, limit, norm)
+    return norm
 
 
 def _parts(model: nn.Module, config: TrainingConfig) -> Iterable[list[nn.Parameter]]:

@@ -194,11 +194,15 @@ class RuntimeConfig(Settings):
     torchrun and SLURM say it themselves. ``timeout_seconds`` is how long processes wait for one that does not answer.
     ``check_store`` hashes the whole store before the first step: from what is damaged there, nothing is learned.
     ``streaming`` says how a store at a URL is read; its films are checked as they come.
+
+    ``strategy: ddp`` has every process hold all weights, ``fsdp`` shares out those of the encoders' blocks, with their
+    gradient and moments (``training.sharding``).
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(default=1, ge=1)
     nodes: int = Field(default=1, ge=1)
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     timeout_seconds: float = Field(default=1800.0, gt=0.0)
     workers: int = Field(default=0, ge=0)
     check_store: bool = True

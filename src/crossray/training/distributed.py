@@ -22,6 +22,7 @@ from crossray.devices import to_device
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
 from crossray.training.processes import explained_meeting, processes_of
+from crossray.training.sharding import is_shared_out, require_shareable
 
 _BUCKET_BYTES = 25 * 2**20
 
@@ -82,6 +83,8 @@ def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
         LostProcessError: the other processes cannot be reached.
     """
     devices, nodes = processes_of(runtime, os.environ)
+    if runtime.strategy == "fsdp":
+        require_shareable(devices * nodes, precision)
     timeout = timedelta(seconds=runtime.timeout_seconds)
     fabric = Fabric(
         accelerator=runtime.accelerator,
@@ -101,10 +104,13 @@ def gather_of(fabric: Fabric) -> Gather:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], world: int) -> None:
-    """Average gradients over processes, in buckets; a parameter without a gradient has none on any process."""
+    """Average gradients over processes, in buckets; a parameter without a gradient has none on any process.
+
+    Those of weights that are shared out are averages already.
+    """
     if world == 1:
         return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [p.grad for p in parameters if p.grad is not None and not is_shared_out(p)]
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
         dist.all_reduce(flat)
@@ -118,7 +124,8 @@ def share_state(model: nn.Module, world: int, *, buffers_only: bool = False) -> 
     """Give every process the first one's state (running statistics follow each process's own rows)."""
     if world == 1:
         return
-    for tensor in (*model.buffers(), *(() if buffers_only else (p.data for p in model.parameters()))):
+    parameters = () if buffers_only else (p.data for p in model.parameters() if not is_shared_out(p))
+    for tensor in (*model.buffers(), *parameters):
         dist.broadcast(tensor, src=0)
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from crossray.training.sharding import own_part, shared_out_like
+
 
 class MovingAverage:
     """The average of a model's floating-point state, ``average += (1 - decay) * (value - average)`` after every step.
@@ -24,7 +26,8 @@ class MovingAverage:
     def update(self) -> None:
         """Take in the weights of one more step."""
         current = _floating(self._model)
-        torch._foreach_lerp_(list(self.average.values()), [current[name] for name in self.average], 1.0 - self._decay)
+        averages = [own_part(average) for average in self.average.values()]
+        torch._foreach_lerp_(averages, [own_part(current[name]) for name in self.average], 1.0 - self._decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -39,7 +42,7 @@ class MovingAverage:
     def restore(self, average: dict[str, Tensor]) -> None:
         """Go on from a saved average."""
         for name, value in average.items():
-            self.average[name].copy_(value)
+            self.average[name].copy_(shared_out_like(value, self.average[name]))
 
 
 def _floating(model: nn.Module) -> dict[str, Tensor]:

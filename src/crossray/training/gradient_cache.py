@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from crossray.data.batch import PairBatch
 from crossray.methods.base import PairFeatures
 from crossray.training.profiling import span
+from crossray.training.sharding import own_part
 
 Encode = Callable[[PairBatch], PairFeatures]
 
@@ -48,7 +49,9 @@ def cached_backward(
         features.requires_grad_(features.is_floating_point())
     compare_and_backward(joined)
     sizes = [len(piece) for piece in pieces]
-    gradients = {name: torch.split(features.grad, sizes) for name, features in joined.items() if features.grad is not None}
+    gradients = {
+        name: torch.split(features.grad, sizes) for name, features in joined.items() if features.grad is not None
+    }
     _send_back(kept, {name: parts[0] for name, parts in gradients.items()})
     del kept
     for number, (piece, state) in enumerate(zip(pieces[1:], states, strict=True), start=1):
@@ -105,7 +108,7 @@ def caching_deviation(
         _set_generator_state(device, state)
         model.zero_grad(set_to_none=True)
         cached_backward(model, pieces, encode, compare)
-        parts = [parameter.grad.reshape(-1) for parameter in model.parameters() if parameter.grad is not None]
+        parts = [own_part(parameter.grad).reshape(-1) for parameter in model.parameters() if parameter.grad is not None]
         return torch.cat([part.double() for part in parts])
 
     with paused_running_statistics(model):

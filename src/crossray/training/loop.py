@@ -26,6 +26,7 @@ from crossray.training.logs import RunLog, keep_metrics_up_to
 from crossray.training.optimizers import set_learning_rates
 from crossray.training.profiling import StepProfiler, span
 from crossray.training.session import RunSummary, Session, TrainingParts, epoch_steps, summary_of
+from crossray.training.sharding import share_out
 from crossray.training.signals import StopSignals
 from crossray.training.state import STATE_FILE, TrainingState
 from crossray.training.step import backward_step, encode, seed_step
@@ -67,6 +68,9 @@ def fit(
     timeline = plan_run(parts.method, config, steps)
     # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
     fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
+    if runtime.strategy == "fsdp":
+        share_state(parts.method, fabric.world_size)
+        share_out(parts.method, fabric.device, fabric.world_size)
     state = _start_or_resume(fabric, parts.method, config, timeline, folder, identity)
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)

@@ -9,6 +9,7 @@ from torch import nn
 
 from crossray.errors import ConfigError
 from crossray.training.config import OptimizerConfig
+from crossray.training.sharding import is_shared_out
 
 Encoder = Literal["image_encoder", "text_encoder"]
 
@@ -39,20 +40,30 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 def build_optimizer(model: nn.Module, config: OptimizerConfig, *, fused: bool = True) -> torch.optim.Optimizer:
     """The optimiser over a model's trainable parameters; ``initial_lr`` of each group is what schedules scale.
 
-    ``fused`` updates all parameters in one kernel, four times as fast on a CPU; off under a loss scaler, which cannot
-    clip the gradients of a fused optimiser.
+    Parameters that are shared out among processes are updated in groups of their own; ``places`` of each group says
+    where its parameters stand among those of :func:`parameter_groups`. ``fused`` updates all parameters in one kernel,
+    four times as fast on a CPU; off under a loss scaler, which cannot clip the gradients of a fused optimiser.
     """
-    groups = parameter_groups(model, config)
-    for group in groups:
-        group["initial_lr"] = group["lr"]
-        del group["names"]
+    groups: list[dict[str, Any]] = []
+    before = 0
+    for group in parameter_groups(model, config):
+        numbered = list(enumerate(group["params"], start=before))
+        before += len(numbered)
+        for shared in (False, True):
+            own = [(place, parameter) for place, parameter in numbered if is_shared_out(parameter) == shared]
+            if own:
+                places, parameters = zip(*own, strict=True)
+                settings = {"lr": group["lr"], "initial_lr": group["lr"], "weight_decay": group["weight_decay"]}
+                groups.append({"params": list(parameters), "places": list(places), **settings})
     match config.name:
         case "adam":
             return torch.optim.Adam(groups, betas=config.betas, fused=fused)
         case "adamw":
             return torch.optim.AdamW(groups, betas=config.betas, fused=fused)
         case "sgd":
-            return torch.optim.SGD(groups, momentum=config.momentum, fused=fused)
+            # Torch's one kernel of SGD does not know parameters that are shared out.
+            shared = any(is_shared_out(parameter) for group in groups for parameter in group["params"])
+            return torch.optim.SGD(groups, momentum=config.momentum, fused=fused and not shared)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

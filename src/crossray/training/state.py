@@ -18,6 +18,7 @@ from crossray.training.config import SelectionConfig, TrainingConfig
 from crossray.training.ema import MovingAverage
 from crossray.training.optimizers import build_optimizer
 from crossray.training.schedules import Schedule
+from crossray.training.sharding import put_together_on_host
 from crossray.training.timeline import Stage, Timeline
 
 STATE_FILE = "state.safetensors"
@@ -81,11 +82,12 @@ class TrainingState:
         self.place.enter(stage)
 
     def save(self, folder: Path, fabric: Fabric, identity: str) -> None:
-        """Write ``state.safetensors`` (the first process does)."""
-        if not fabric.is_global_zero:
-            return
+        """Write ``state.safetensors`` (the first process does; all must call it)."""
         average = self.average.average if self.average is not None else None
         tensors, optimizer = state_tensors(self.method, self.optimizer, average)
+        tensors = put_together_on_host(tensors, keep=fabric.is_global_zero)
+        if not fabric.is_global_zero:
+            return
         facts = {
             "kind": "crossray training state",
             "identity": identity,
@@ -132,12 +134,13 @@ class TrainingState:
         return state
 
     def write_weights(self, path: Path, fabric: Fabric, figures: Mapping[str, float]) -> None:
-        """Write the weights for inference: the averaged ones, if the run keeps an average."""
-        if not fabric.is_global_zero:
-            return
+        """Write the weights for inference: the averaged ones, if the run keeps an average. All must call it."""
         weights = dict(self.method.state_dict())
         if self.average is not None:
             weights |= self.average.average
+        weights = put_together_on_host(weights, keep=fabric.is_global_zero)
+        if not fabric.is_global_zero:
+            return
         facts = {
             "kind": "crossray weights",
             "step": self.place.step,

@@ -17,6 +17,7 @@ from crossray.errors import ConfigError
 from crossray.methods.base import Method, SingleProcess
 from crossray.training.config import SelectionConfig, TrainingConfig
 from crossray.training.distributed import share_state, sum_over_processes
+from crossray.training.sharding import has_shared_out_weights
 from crossray.training.step import encode_in_pieces
 
 LOSS_METRIC = "loss"
@@ -54,7 +55,8 @@ class ValidationSet:
     def batches(self, fabric: Fabric, dtype: torch.dtype, *, rank: int = 0, world: int = 1) -> Iterator[PairBatch]:
         """The evaluation view of every pair (of this process's share of the batches)."""
         sampler = GlobalBatchSampler(len(self.pairs), self.batch_size, training=False, rank=rank, world=world)
-        for raw in pair_loader(self.pairs, sampler, workers=self.workers):
+        on_gpu = fabric.device.type == "cuda"
+        for raw in pair_loader(self.pairs, sampler, workers=self.workers, pin_memory=on_gpu):
             yield to_pair_batch(raw, self.image, fabric.device, seed=None, dtype=dtype, views=self.views)
 
 
@@ -98,14 +100,19 @@ def validate(
     """``loss``, each unweighted term as ``loss/<term>``, and the validator's figures; the same on every process.
 
     A loss is the mean over pairs of the losses of batches of the training size, the smaller last batch included.
+    Processes share the batches, unless the weights are shared out: then each needs the others for every batch.
     """
     share_state(method, fabric.world_size, buffers_only=True)
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     method.eval()
     try:
-        figures = _losses(fabric, method, data, dtype, config.micro_batch)
+        together = has_shared_out_weights(method)
+        rank, world = (0, 1) if together else (fabric.global_rank, fabric.world_size)
+        batches = data.batches(fabric, dtype, rank=rank, world=world)
+        figures = _losses(fabric, method, batches, len(data.pairs), config.micro_batch, world)
         if validator is not None:
-            found = dict(validator(method, lambda: data.batches(fabric, dtype))) if fabric.is_global_zero else {}
+            asked = together or fabric.is_global_zero
+            found = dict(validator(method, lambda: data.batches(fabric, dtype))) if asked else {}
             figures |= fabric.broadcast(found)
     finally:
         method.train()
@@ -113,15 +120,16 @@ def validate(
 
 
 def _losses(
-    fabric: Fabric, method: Method, data: ValidationSet, dtype: torch.dtype, pieces: int | None
+    fabric: Fabric, method: Method, batches: Iterator[PairBatch], pairs: int, pieces: int | None, world: int
 ) -> dict[str, float]:
+    """Means over so many pairs, whose batches ``world`` processes share."""
     sums: dict[str, torch.Tensor] = {}
-    for batch in data.batches(fabric, dtype, rank=fabric.global_rank, world=fabric.world_size):
+    for batch in batches:
         losses = method.losses(encode_in_pieces(fabric, method, batch, pieces), SingleProcess())
         values = {LOSS_METRIC: losses.total} | {f"{LOSS_METRIC}/{name}": term for name, term in losses.terms.items()}
         for name, value in values.items():
             sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu() * len(batch)
     names = fabric.broadcast(list(sums))
     table = torch.stack([sums.get(name, torch.zeros((), dtype=torch.float64)) for name in names]).to(fabric.device)
-    means = sum_over_processes(table, fabric.world_size) / len(data.pairs)
+    means = sum_over_processes(table, world) / pairs
     return dict(zip(names, means.tolist(), strict=True))
