@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 import crossray
-from crossray.data.store import Store
 from crossray.errors import CheckpointError, ConfigError
 from crossray.evaluation.calibration import bin_edges, brier, expected_calibration_error
 from crossray.evaluation.cohort import Cohort, Part, build_cohort
@@ -85,16 +84,15 @@ def calibrate_runs(
 
     Raises:
         CheckpointError: a run cannot be used, was trained on another store or split, or reads no reports.
-        ConfigError: the bank has no class that the protocol scores.
+        ConfigError: the bank has no class that the store has labels of.
         StoreError, DataError: the store or the split cannot be used.
     """
     config = EvaluationConfig(tasks=("zero_shot",), zero_shot=ZeroShotConfig(bank=bank, combine="global"))
     evaluation = open_evaluation(paths, config, store=store, split=split, checkpoint=checkpoint)
     prompts = load_prompts(bank)
-    if not prompts.covered(evaluation.protocol.labels):
-        raise ConfigError(
-            f"prompt bank '{prompts.id}' has no class of {', '.join(evaluation.protocol.labels)}.", field="--bank"
-        )
+    if not prompts.covered(evaluation.store.label_names):
+        known = ", ".join(evaluation.store.label_names)
+        raise ConfigError(f"prompt bank '{prompts.id}' has no class that the store labels: {known}.", field="--bank")
     found = {}
     for run in evaluation.runs:
         progress(f"fold {run.fold}: {run.path}")
@@ -106,8 +104,10 @@ def calibrate_runs(
 
 def _calibrated(run: Run, evaluation: Evaluation, bank: PromptBank) -> Calibration:
     protocol, store = evaluation.protocol, evaluation.store
+    # Every finding that can be: the protocol's own labels are those that its tables compare.
+    labels = bank.covered(store.label_names)
     fold = evaluation.split.fold(run.fold)
-    cohort = build_cohort(store, fold, protocol.labels, protocol.views, run.model.text)
+    cohort = build_cohort(store, fold, labels, protocol.views, run.model.text)
     return Calibration(
         weights=run.weights_hash,
         checkpoint=run.checkpoint,
@@ -125,16 +125,15 @@ def _calibrated(run: Run, evaluation: Evaluation, bank: PromptBank) -> Calibrati
         seed=protocol.seed,
         crossray=crossray.__version__,
         date=now(),
-        findings=_findings(run, store, cohort, bank, evaluation),
+        findings=_findings(run, cohort, bank, labels, evaluation),
     )
 
 
 def _findings(
-    run: Run, store: Store, cohort: Cohort, bank: PromptBank, evaluation: Evaluation
+    run: Run, cohort: Cohort, bank: PromptBank, labels: Sequence[str], evaluation: Evaluation
 ) -> dict[str, FindingCalibration]:
     protocol, config = evaluation.protocol, evaluation.config
-    covered = bank.covered(protocol.labels)
-    model = RunModel(run, store, config.batch_size)
+    model = RunModel(run, evaluation.store, config.batch_size)
     if not model.joint.method.reads_reports:
         raise CheckpointError(f"{run.method} reads no reports: it has no zero-shot scores.", file=run.path)
 
@@ -145,19 +144,18 @@ def _findings(
             cosines = films @ unit(model.joint.embed_texts(sentences).report.numpy()).T
             return cosines.astype(np.float64), None
 
-        return zero_shot_scores(score, bank, covered, config.zero_shot)
+        return zero_shot_scores(score, bank, labels, config.zero_shot)
 
     sides = []
     for part in (cohort.validation, cohort.test):
         weights = bootstrap_weights(part.patient_ids, draws=protocol.draws, seed=protocol.seed, stratum=cohort.fold)
         scores = scores_of(part)
-        columns = [list(protocol.labels).index(name) for name in covered]
-        sides.append([Scored(scores[:, k], part.labels[:, column], weights) for k, column in enumerate(columns)])
+        sides.append([Scored(scores[:, k], part.labels[:, k], weights) for k in range(len(labels))])
     return {
         name: calibrate_finding(
             prompts_hash(bank.of(name).positive, bank.of(name).negated), validation, test, protocol.level
         )
-        for name, validation, test in zip(covered, *sides, strict=True)
+        for name, validation, test in zip(labels, *sides, strict=True)
     }
 
 
