@@ -73,12 +73,22 @@ def _side_by_side(
         while waiting and len(running) < most_at_once:  # not all at once: reports of a large source fill memory
             place, job = waiting.popleft()
             # Pickled here and not by the pool: it hangs on a study that cannot be pickled, this raises.
-            running[pool.submit(_make_in_worker, pickle.dumps(job))] = place
+            running[_submit(pool, pickle.dumps(job))] = place
         finished, _ = wait(running, timeout=_SECONDS_BETWEEN_LOOKS, return_when=FIRST_COMPLETED)
         look()
         for future in finished:
             outcomes[running.pop(future)] = future.result()  # the first failure ends the run
     return [outcomes[place] for place in range(len(jobs))]
+
+
+def _submit(pool: ProcessPoolExecutor, pickled_job: bytes) -> Future[ShardOutcome]:
+    try:
+        return pool.submit(_make_in_worker, pickled_job)
+    except OSError:
+        # Perhaps a worker died while this one was being started, and the pool closed what it needs: then it is broken,
+        # and says so when it is asked once more.
+        pool.submit(int)
+        raise
 
 
 def _start_worker(counter: Synchronized[int]) -> None:
