@@ -1,15 +1,21 @@
-"""Who is missing: asked in the store at which processes met, also if that does not answer."""
+"""Who is missing, and what a meeting is called: in a store that may be gone, or remember earlier meetings."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, yet not marked as exported
 
+from crossray.errors import LostProcessError
+from crossray.training.meeting import agree_on_name, launchers_store
 from crossray.training.roll_call import missing_from
+
+FOUR = [f"host a, process id {number}" for number in range(4)]
+SOON = timedelta(seconds=20)
 
 
 @pytest.fixture
@@ -29,26 +35,42 @@ def store(monkeypatch: pytest.MonkeyPatch) -> TCPStore:
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=20))
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", str(store.port))
-    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
     return store
 
 
 def test_who_does_not_call_is_missing(store: TCPStore) -> None:
-    assert missing_from(2, 4, 0.3) == [0, 1, 3]
-    assert missing_from(1, 4, 0.3) == [0, 3]
-    assert missing_from(0, 3, 20.0) == []
+    assert missing_from(2, FOUR, 0.3) == [0, 1, 3]
+    assert missing_from(1, FOUR, 0.3) == [0, 3]
+    assert missing_from(0, FOUR[:1], 20.0) == []
 
 
-def test_calls_of_before_a_restart_do_not_count(store: TCPStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert missing_from(0, 2, 0.3) == [1]
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert missing_from(1, 2, 0.3) == [0]
+def test_calls_of_before_a_restart_do_not_count(store: TCPStore) -> None:
+    assert missing_from(0, ["host a, process id 1", "host a, process id 2"], 0.3) == [1]
+    assert missing_from(1, ["host a, process id 3", "host a, process id 4"], 0.3) == [0]
+
+
+def test_a_meeting_gets_a_name_of_its_own_in_a_store_with_traces_of_earlier_ones(store: TCPStore) -> None:
+    def names() -> set[str]:
+        with ThreadPoolExecutor(3) as pool:
+            ranks = (1, 2, 0)
+            return set(pool.map(lambda rank: agree_on_name(launchers_store(SOON), rank, 3, SOON), ranks))
+
+    (first,) = names()
+    (second,) = names()
+    assert first != second
+
+
+def test_who_does_not_come_to_a_meeting_is_named(store: TCPStore) -> None:
+    store.set("crossray/arrived/1", "of before")
+    with pytest.raises(LostProcessError, match="process 2 and process 3 of 3 did not come"):
+        agree_on_name(store, 0, 3, timedelta(seconds=0.2))
 
 
 def test_a_store_that_does_not_answer_is_the_first_processs_fault_unless_torchrun_keeps_it(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert missing_from(2, 3, 0.3) == [0]
-    assert missing_from(0, 3, 0.3) == []
+    assert missing_from(2, FOUR, 0.3) == [0]
+    assert missing_from(0, FOUR, 0.3) == []
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
-    assert missing_from(2, 3, 0.3) == []
+    assert missing_from(2, FOUR, 0.3) == []

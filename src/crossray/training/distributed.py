@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from crossray.devices import to_device
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
+from crossray.training.meeting import meet, torchrun_keeps_the_store
 from crossray.training.processes import explained_meeting, processes_of
 from crossray.training.sharding import is_shared_out, require_shareable
 
@@ -70,6 +71,13 @@ class ProcessGather:
 
 class _ExplicitReduction(DDPStrategy):
     """Fabric's DDP (launching, devices, process group) without the DDP wrapper: see the module's docstring."""
+
+    def _setup_distributed(self) -> None:
+        if torchrun_keeps_the_store():
+            self._set_world_ranks()
+            timeout = self._timeout or timedelta(seconds=RuntimeConfig().timeout_seconds)
+            meet(self._get_process_group_backend(), self.global_rank, self.world_size, timeout, self.root_device)
+        super()._setup_distributed()  # leaves a process group as it is that is there already
 
     def setup_module(self, module: nn.Module) -> Any:
         return module

@@ -124,7 +124,7 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
     if fabric.world_size == 1:
         yield
         return
-    places = None
+    places: list[str] = []
     try:
         places = whereabouts(fabric.world_size)
         yield
@@ -132,8 +132,8 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
         if not _is_of_the_network(error):
             raise
         patience = min(timeout_seconds, _LONGEST_ROLL_CALL_SECONDS)
-        missing = missing_from(fabric.global_rank, fabric.world_size, patience) if _is_timeout(error) else []
-        if missing and places is not None:
+        missing = missing_from(fabric.global_rank, places, patience) if places and _is_timeout(error) else []
+        if missing:
             names = " and ".join(f"process {rank + 1} ({places[rank]})" for rank in missing)
             raise _hanging(fabric, folder, names, timeout_seconds) from error
         raise LostProcessError(

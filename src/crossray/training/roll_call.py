@@ -10,7 +10,9 @@ from contextlib import suppress
 from datetime import timedelta
 
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, yet not marked as exported
+
+from crossray.files import sha256_of_json
+from crossray.training.meeting import launchers_store, torchrun_keeps_the_store
 
 _LOOK_AGAIN_SECONDS = 0.1
 
@@ -22,7 +24,7 @@ def whereabouts(world: int) -> list[str]:
     return found
 
 
-def missing_from(rank: int, world: int, patience: float) -> list[int]:
+def missing_from(rank: int, places: list[str], patience: float) -> list[int]:
     """Ranks that do not call here too within ``patience`` seconds; empty where that cannot be known.
 
     Whoever waits in vain for a collective operation to end calls, and so does everyone else who waits for the same
@@ -30,26 +32,28 @@ def missing_from(rank: int, world: int, patience: float) -> list[int]:
 
     The launcher's store is asked over a connection of its own, from a thread that is left behind if there is no answer:
     outside torchrun the store lives in the first process, which may be the one that hangs.
+
+    Args:
+        rank: of this process.
+        places: what :func:`whereabouts` gave.
+        patience: seconds.
     """
     here: set[int] = set()
-    thread = threading.Thread(target=_call, args=(rank, world, patience, here), daemon=True)
+    thread = threading.Thread(target=_call, args=(rank, places, patience, here), daemon=True)
     thread.start()
     thread.join(patience + 1.0)
     if rank in here:
-        return sorted(set(range(world)) - here)
-    in_first_process = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    return [0] if in_first_process and rank != 0 else []
+        return sorted(set(range(len(places))) - here)
+    return [] if rank == 0 or torchrun_keeps_the_store() else [0]
 
 
-def _call(rank: int, world: int, patience: float, here: set[int]) -> None:
+def _call(rank: int, places: list[str], patience: float, here: set[int]) -> None:
     until = time.monotonic() + patience
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store outlives its processes
+    name = sha256_of_json(list(places))  # not that of an earlier start: torchrun's store outlives its processes
+    keys = [f"crossray/roll-call/{name}/{other}" for other in range(len(places))]
     with suppress(RuntimeError, OSError):  # no connection, or not any more
-        place = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
-        socket.create_connection(place, patience).close()  # where there is none, torch prints its own stack
-        store = TCPStore(*place, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=patience))
-        keys = [f"crossray/roll-call/{attempt}/{other}" for other in range(world)]
+        store = launchers_store(timedelta(seconds=patience))
         store.set(keys[rank], "")
-        while len(here) < world and time.monotonic() < until:
-            here |= {other for other in range(world) if other not in here and store.check([keys[other]])}
+        while len(here) < len(keys) and time.monotonic() < until:
+            here |= {other for other, key in enumerate(keys) if other not in here and store.check([key])}
             time.sleep(_LOOK_AGAIN_SECONDS)
