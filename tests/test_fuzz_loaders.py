@@ -61,6 +61,8 @@ FOUND = (
     ("checkpoint", 111),  # a sealed state without its place
     ("results", 108),  # results that are no table
     ("tables", 572),  # an attribute that is null
+    ("tables", 10282),  # a store of no studies
+    ("store", 10157),  # a label's name that no text can have
 )
 
 

@@ -160,7 +160,7 @@ def _attribute_counts(store: Store) -> tuple[AttributeCount, ...]:
 
 
 def _quantiles(values: list[int]) -> Quantiles:
-    smallest, median, p95, largest = np.percentile(values, [0, 50, 95, 100], method="lower").astype(int).tolist()
+    smallest, median, p95, largest = np.percentile(values or [0], [0, 50, 95, 100], method="lower").astype(int).tolist()
     return Quantiles(smallest, median, p95, largest)
 
 

@@ -116,10 +116,11 @@ def parse_manifest(text: bytes, path: Path | str) -> StoreManifest:
         )
     try:
         manifest = build_settings(StoreManifest, unsealed(content), file=path)
+        own_hash = content_hash(manifest.label_names, manifest.prepared_size, manifest.files)
     except ConfigError as error:
         raise StoreError(f"was altered: {error.problem}", file=path, field=error.field, remedy=PREPARE_AGAIN) from error
     except ValueError as error:
         raise StoreError(f"was altered: {error}.", file=path, remedy=PREPARE_AGAIN) from error
-    if manifest.hash != content_hash(manifest.label_names, manifest.prepared_size, manifest.files):
+    if manifest.hash != own_hash:
         raise StoreError("was altered: its hash is not that of its entries.", file=path, remedy=PREPARE_AGAIN)
     return manifest
