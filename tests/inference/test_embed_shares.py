@@ -73,7 +73,7 @@ def test_shares_made_side_by_side_are_put_together_to_the_same_bytes(asked: Stor
 
 
 def test_vectors_are_those_of_the_films_and_in_their_order(asked: StoreEmbedding, at_once: bytes) -> None:
-    found = embed_films(asked.run, [asked.store], batch_size=2)
+    found = embed_films(asked.run, [Path(asked.store)], batch_size=2)
     with np.load(asked.out.with_name("alone.npz")) as file:
         assert file["names"].tolist() == list(found.names)
         assert np.array_equal(file["vectors"], found.vectors)
@@ -148,7 +148,7 @@ def test_the_command_makes_shares_and_puts_them_together(asked: StoreEmbedding) 
     told = CliRunner().invoke(app, words, catch_exceptions=False)
     assert f"({FILMS} vectors of 16 numbers)" in told.output
     assert asked.out.exists()
-    for what in (["--text", "effusion"], [str(asked.store / "manifest.json")]):
+    for what in (["--text", "effusion"], [str(Path(asked.store) / "manifest.json")]):
         words = ["embed", str(asked.run), *what, "--out", str(asked.out), "--shard", "1/2"]
         with pytest.raises(ConfigError, match="only the films of a store are shared"):
             CliRunner().invoke(app, words, catch_exceptions=False)

@@ -11,7 +11,9 @@ import pytest
 import torch
 from benchmarks.streaming.server import Answer, RangeServer, Request
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from crossray.cli.main import app
 from crossray.data.block_order import BlockOrderConfig
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.split_files import write_split
@@ -43,7 +45,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Studies 2k and 2k + 1 are of one patient.
     ids = [f"s{number}" for number in range(STUDIES)]
     sides = [[study for number, study in enumerate(ids) if number // 2 % 2 == side] for side in range(2)]
-    write_split(SplitList("small", (Fold("0", tuple(sides[0]), tuple(sides[1][:20]), ()),)), home / "split.json")
+    fold = Fold("0", tuple(sides[0]), tuple(sides[1][:20]), tuple(sides[1][20:60]))
+    write_split(SplitList("small", (fold,)), home / "split.json")
     return home
 
 
@@ -115,6 +118,32 @@ def test_a_cache_too_small_for_the_order_is_refused_before_a_film_is_fetched(pre
         with pytest.raises(ConfigError, match=r"cache_gb.*GB of films"):
             pretrain(small, tmp_path / "run")
         assert not server.films()
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        ("embed RUN STORE --out OUT/films.npz", ["films.npz"]),
+        (
+            "evaluate RUN --store STORE --tasks retrieval,zero_shot --no-report --out OUT",
+            ["results.json", "results.csv"],
+        ),
+    ],
+    ids=["embed", "evaluate"],
+)
+def test_commands_give_for_a_url_what_they_give_for_its_folder(
+    prepared: Path, from_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, files: list[str]
+) -> None:
+    monkeypatch.setenv("CROSSRAY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    with RangeServer(prepared / "store") as server:
+        for store, out in ((server.url, "url"), (str(prepared / "store"), "folder")):
+            said = words.replace("RUN", str(from_disk)).replace("STORE", store).replace("OUT", str(tmp_path / out))
+            result = CliRunner().invoke(app, said.split(), catch_exceptions=False)
+            assert result.exit_code == 0
+        assert server.films()
+    for name in files:
+        assert (tmp_path / "url" / name).read_bytes() == (tmp_path / "folder" / name).read_bytes()
 
 
 def test_lanes_must_divide_a_batch(prepared: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-_FILMS = "The folder of a store, or films: DICOM, PNG, JPEG."
+_FILMS = "The folder or URL of a store, or films: DICOM, PNG, JPEG."
 _TEXT = "A sentence instead of films. Repeatable."
 _SHARD = "1/4: make only this share of a store's films; called without it at last, they are put together."
 _SPACE = "joint: length 1, comparable with texts; trunk: pooled features of the image encoder."
@@ -16,7 +16,7 @@ _SPACE = "joint: length 1, comparable with texts; trunk: pooled features of the 
 def embed(
     run: Annotated[Path, typer.Argument(help="The run whose model embeds.")],
     out: Annotated[Path, typer.Option(help="An .npz that gets names [N] and vectors [N, D].")],
-    films: Annotated[list[Path] | None, typer.Argument(help=_FILMS, show_default=False)] = None,
+    films: Annotated[list[str] | None, typer.Argument(help=_FILMS, show_default=False)] = None,
     text: Annotated[list[str] | None, typer.Option(help=_TEXT, show_default=False)] = None,
     space: Annotated[Literal["joint", "trunk"], typer.Option(help=_SPACE)] = "joint",
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",
@@ -29,13 +29,14 @@ def embed(
     """
     from crossray.data.prepare import Share
     from crossray.data.progress import film_progress
+    from crossray.data.streaming.settings import is_url
     from crossray.errors import ConfigError
     from crossray.inference.embed import embed_films, embed_texts
     from crossray.inference.embed_store import StoreEmbedding, embed_share, embed_store
 
     if bool(films) == bool(text):
         raise ConfigError("give either films or --text.", field="FILMS, --text")
-    store = films[0] if films and len(films) == 1 and films[0].is_dir() else None
+    store = films[0] if films and len(films) == 1 and (is_url(films[0]) or Path(films[0]).is_dir()) else None
     if store is not None:
         asked = StoreEmbedding(run, store, out, space, checkpoint, batch_size)
         with film_progress() as show:
@@ -48,15 +49,14 @@ def embed(
         raise ConfigError(
             "only the films of a store are shared.",
             field="--shard",
-            remedy="Give the folder of a store, or no --shard.",
+            remedy="Give the folder or URL of a store, or no --shard.",
         )
     elif text:
         found = embed_texts(run, text, checkpoint=checkpoint, batch_size=batch_size)
         found.save(out)
     else:
         with film_progress() as show:
-            found = embed_films(
-                run, films or [], space=space, checkpoint=checkpoint, batch_size=batch_size, progress=show
-            )
+            paths = [Path(film) for film in films or ()]
+            found = embed_films(run, paths, space=space, checkpoint=checkpoint, batch_size=batch_size, progress=show)
         found.save(out)
     typer.echo(f"Written: {out} ({len(found.names)} vectors of {found.vectors.shape[1]} numbers)")

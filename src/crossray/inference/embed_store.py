@@ -33,7 +33,7 @@ class StoreEmbedding:
     """What is embedded, how, and into which ``.npz``; the arguments are those of :func:`.embed.embed_films`."""
 
     run: Path
-    store: Path
+    store: Path | str
     out: Path
     space: Space = "joint"
     checkpoint: str = "best"
