@@ -57,6 +57,17 @@ def test_equations_are_drawn_and_none_is_left_as_latex(site: Path) -> None:
         assert re.search(r"\\(?:mathrm|frac|gamma|sum)|equation(?:inline|shown)x|\$\$", told) is None, card.name
 
 
+def test_data_flows_are_arrows_and_none_is_left_as_its_source(site: Path) -> None:
+    page = (site / "methods" / "clip.html").read_text(encoding="utf-8")
+    for flow in (
+        "film → trunk → linear head → v",
+        "v → <strong>image_to_text, text_to_image</strong>",
+        "log_scale → <",
+    ):
+        assert f"<li>{flow}" in page
+    assert [card.name for card in (site / "methods").glob("*.html") if "flowchart" in card.read_text("utf-8")] == []
+
+
 def test_pictures_of_the_results_are_on_the_site_and_their_files_are_not(site: Path) -> None:
     kinds = {file.suffix for file in (site / "results").rglob("*") if file.is_file()}
     assert kinds == {".png"}
