@@ -8,6 +8,7 @@ from pathlib import Path
 from crossray.data.code_version import preparation_code
 from crossray.data.split_files import read_split
 from crossray.data.store_manifest import read_manifest as read_store_manifest
+from crossray.data.streaming.settings import is_url
 from crossray.doctor.finding import Finding
 from crossray.errors import CrossRayError
 from crossray.files import sha256_of
@@ -63,13 +64,7 @@ def _run(path: Path, subject: str) -> Iterator[Finding]:
     yield from _loads(path, subject)
     data = read_yaml(path / CONFIG_FILE).get("data")
     if isinstance(data, dict):  # an exported run has none
-        yield from _partner(
-            f"{subject}, its store",
-            Path(str(data.get("store"))),
-            manifest.made_from.get("store"),
-            lambda store: read_store_manifest(store).hash,
-            "Give its place where a command asks: crossray evaluate --store, crossray pretrain data.store=.",
-        )
+        yield from _store_of_run(f"{subject}, its store", str(data.get("store")), manifest.made_from.get("store"))
         yield from _split_of_run(f"{subject}, its split", str(data.get("split")), manifest.made_from.get("split"))
 
 
@@ -93,6 +88,19 @@ def _loads(path: Path, subject: str) -> Iterator[Finding]:
         yield Finding("error", subject, f"cannot be loaded: {error.problem}", error.remedy or _MEND["run"])
     else:
         yield Finding("ok", subject, f"can be loaded: {model.method.name}")
+
+
+def _store_of_run(subject: str, where: str, wanted: str | None) -> Iterator[Finding]:
+    if is_url(where):
+        yield Finding("note", subject, "is at a URL, which is not looked at.", "crossray verify URL reads all of it.")
+        return
+    yield from _partner(
+        subject,
+        Path(where),
+        wanted,
+        lambda store: read_store_manifest(store).hash,
+        "Give its place where a command asks: crossray evaluate --store, crossray pretrain data.store=.",
+    )
 
 
 def _split_of_run(subject: str, where: str, wanted: str | None) -> Iterator[Finding]:
