@@ -40,7 +40,8 @@ function columnsOf(runs, answers) { // titles, and the cell of a finding below e
     columns.push(["Prevalence", (name) => element("td", name in first.prevalence ? percent(first.prevalence[name]) : "")]);
   }
   if (first.standing) columns.push(["Films below", (name) => measured(first.standing[name], `${name}, index's films below`, runs.length === 1 && !first.calibrated)]);
-  if (runs.length === 1) columns.push(["Score", (name) => scoreOf(first, name)]);
+  // A score alone says least, and the column has no room for it beside two better numbers.
+  if (runs.length === 1 && !(first.calibrated && first.standing)) columns.push(["Score", (name) => scoreOf(first, name)]);
   return columns;
 }
 
@@ -56,15 +57,23 @@ export function fillFindings(table, runs, answers) { // one answer of /api/findi
   }));
 }
 
-export function meaningsOf(answer) { // in sentences
+export function meaningsOf(runs, answers) { // as elements
+  return runs.flatMap((run, k) => meaningOf(answers[k], runs.length > 1 ? `${run.method}: ` : ""));
+}
+
+function meaningOf(answer, whose) {
   const said = [];
   if (answer.calibrated) {
-    said.push(`Probability: calibrated on ${answer.calibrated_on}, of which the prevalence has the finding. It holds for films like those only.`);
-    const reasons = Object.entries(answer.not_calibrated).map(([name, reason]) => `${name} (${reason})`);
-    if (reasons.length) said.push(`Not calibrated: ${reasons.join("; ")}.`);
+    said.push(element("p", `${whose}Probability: calibrated on ${answer.calibrated_on}. It holds for films like those only. Prevalence: how many of those have the finding.`, { className: "warning" }));
+    const reasons = Object.entries(answer.not_calibrated);
+    if (reasons.length) {
+      const why = element("details");
+      why.append(element("summary", `${whose}${reasons.length} of ${Object.keys(answer.scores).length} findings have no probability (–)`), ...reasons.map(([name, reason]) => element("p", `${name}: ${reason}.`)));
+      said.push(why);
+    }
   }
-  if (answer.standing) said.push(`Films below: the share of the index's ${answer.films.toLocaleString("en")} films that score lower. A place among films, not a probability.`);
-  if (!answer.calibrated) said.push(`Score: an uncalibrated difference of cosines (${Object.values(answer.not_calibrated)[0]}), not a probability. Compare films by one finding, not findings with each other.`);
+  if (answer.standing) said.push(element("p", `${whose}Films below: the share of the index's ${answer.films.toLocaleString("en")} films that score lower. A place among films, not a probability.`));
+  if (!answer.calibrated) said.push(element("p", `${whose}Score: an uncalibrated difference of cosines (${Object.values(answer.not_calibrated)[0]}), not a probability. Compare films by one finding, not findings with each other.`));
   return said;
 }
 

@@ -136,7 +136,7 @@ async function findings() {
   const answers = await Promise.all(runs.map((run) => ask("/api/findings", { film: asked, run: run.number })));
   if (!answers.length || film !== asked) return;
   fillFindings($("findings"), runs, answers);
-  $("findings-hint").replaceChildren(...meaningsOf(answers[0]).map((sentence) => Object.assign(document.createElement("p"), { textContent: sentence })));
+  $("findings-hint").replaceChildren(...meaningsOf(runs, answers));
 }
 
 async function nearest() {
