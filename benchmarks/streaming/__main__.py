@@ -1,0 +1,5 @@
+"""``python -m benchmarks.streaming``."""
+
+from benchmarks.streaming.bench import main
+
+main()
