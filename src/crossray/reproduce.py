@@ -97,7 +97,7 @@ def _finished(run: Path) -> RunManifest:
 def changes_since(manifest: RunManifest, recipe: Recipe) -> list[str]:
     """What is not as it was when a run was made: its data, initial weights, code and environment, in words."""
     initial = recipe.training.initial_weights
-    store = Store.open(recipe.data.store, every_value=True)
+    store = Store.open(recipe.data.store, every_value=True, streaming=recipe.runtime.streaming)
     made_from = {"store": store.hash, "split": read_split(recipe.data.split).hash}
     if initial is not None:
         made_from["initial_weights"] = sha256_of(weights_file(initial))

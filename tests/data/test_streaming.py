@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import pickle
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from benchmarks.streaming.server import Answer, RangeServer, Request
 from typer.testing import CliRunner
@@ -20,10 +22,12 @@ from crossray.data.describe import describe_store
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
 from crossray.data.store_manifest import read_manifest
+from crossray.data.streaming.film_index import indexed_shard
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamable import make_streamable
 from crossray.data.verify import open_whole, verify_store
 from crossray.errors import ConfigError, CrossRayError, StoreError
+from crossray.files import FileEntry, write_sealed_json
 from tests.data.studies import MemorySource, make_study
 
 SIZE, STUDIES = 16, 150
@@ -163,7 +167,7 @@ FAULTS: dict[Callable[[Request, Answer], Answer | None], str] = {
     failing: "500",
     cut_short: "Payload",
     shorter: "16383 bytes came",
-    without_ranges: "32768 bytes came",
+    without_ranges: "32768 bytes came, as from a server that does not answer requests for ranges",
     flipped: "other bytes came than were written",
 }
 
@@ -239,6 +243,70 @@ def test_a_password_in_an_address_is_in_no_message(server: RangeServer, quick: S
     with pytest.raises(StoreError) as caught:
         Store.open(url, streaming=quick)
     assert "secret" not in str(caught.value)
+
+
+SHA256 = "0" * 64
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [],
+        {},
+        {"offsets": 0, "sha256": SHA256},
+        {"offsets": [0, 0], "sha256": [SHA256, SHA256]},
+        {"offsets": [-1], "sha256": [SHA256]},
+        {"offsets": ["0"], "sha256": [SHA256]},
+        {"offsets": [2**63], "sha256": [SHA256]},
+        {"offsets": [0], "sha256": [7]},
+        {"offsets": [0], "sha256": ["../../somebody/elses/file"]},
+    ],
+)
+def test_an_index_that_does_not_say_where_its_block_lies_is_refused(local: Store, blocks: Any) -> None:
+    content = (local.path / "films-00002.index").read_bytes()
+    with pa.ipc.open_stream(content) as reader:
+        table = reader.read_all().replace_schema_metadata({"blocks": json.dumps(blocks)})
+    with pytest.raises(StoreError, match=r"a\.index: does not say where each block"):
+        indexed_shard(pa.py_buffer(content), table.to_batches(), SIZE, "films-00002.arrow", Path("a.index"))
+
+
+@pytest.mark.parametrize("name", ["../escaped", "..", "", ".hidden", "a/b", "a\0b", "origin.json", "manifest.json"])
+def test_a_manifest_on_a_server_writes_no_file_that_is_none_of_a_store(
+    local: Store, tmp_path: Path, quick: StreamSettings, name: str
+) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(local.path, copy)
+    files = {**local.manifest.files, name: FileEntry(SHA256, 1)}
+    write_sealed_json(
+        copy / "manifest.json", local.manifest.model_copy(update={"files": files}).model_dump(mode="json")
+    )
+    with RangeServer(copy) as server:
+        with pytest.raises(StoreError, match="names a file that is none of a store"):
+            Store.open(server.url, streaming=quick)
+        assert [request.name for request in server.requests] == ["manifest.json"]
+
+
+def test_a_cache_that_is_made_is_open_to_its_user_alone_and_one_that_is_there_stays_as_it_is(
+    server: RangeServer, quick: StreamSettings, tmp_path: Path
+) -> None:
+    Store.open(server.url, streaming=quick)
+    assert quick.folder.stat().st_mode & 0o777 == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o770)
+    Store.open(server.url, streaming=quick.model_copy(update={"cache": str(shared)}))
+    assert shared.stat().st_mode & 0o777 == 0o770
+
+
+def test_a_cache_that_breaks_is_told_by_name(server: RangeServer, quick: StreamSettings) -> None:
+    store = Store.open(server.url, streaming=quick)
+    shutil.rmtree(quick.folder / "films" / "locks")
+    (quick.folder / "films" / "locks").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"films/locks.*cannot be written"):
+        store.pixels([0])
+    (store.path / "origin.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"origin\.json: cannot be read.*by its URL again"):
+        Store.open(store.path)
 
 
 @pytest.mark.parametrize("protocol", ["file", "memory"])

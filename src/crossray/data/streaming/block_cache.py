@@ -46,16 +46,17 @@ class BlockCache:
             ConfigError: a single block is larger than the cache may be.
             StoreError: the cache cannot be written.
         """
-        found = self._kept(sha256, length)
-        if found is not None:
+        with explained_disk_errors(StoreError, self._folder):
+            found = self._kept(sha256, length)
+            if found is not None:
+                return found
+            with self._locked(int(sha256[:8], 16) % _LOCKS):
+                found = self._kept(sha256, length)  # another process or thread may have fetched it meanwhile
+                if found is None:
+                    content = fetch()
+                    self._keep(sha256, content)
+                    found = np.frombuffer(content, dtype=np.uint8)
             return found
-        with self._locked(int(sha256[:8], 16) % _LOCKS):
-            found = self._kept(sha256, length)  # another process or thread may have fetched it meanwhile
-            if found is None:
-                content = fetch()
-                self._keep(sha256, content)
-                found = np.frombuffer(content, dtype=np.uint8)
-        return found
 
     def _kept(self, sha256: str, length: int) -> NDArray[np.uint8] | None:
         path = self._folder / sha256
@@ -78,7 +79,7 @@ class BlockCache:
                 f"{self._most_bytes / 1e9:g} GB do not hold one block of {len(content) / 1e9:g} GB.",
                 field="runtime.streaming.cache_gb, CROSSRAY_CACHE_GB",
             )
-        with self._locked(_LOCKS), explained_disk_errors(StoreError, self._folder):
+        with self._locked(_LOCKS):
             self._make_room(len(content))
             part = self._folder / f"{sha256}{_PART}"
             part.write_bytes(content)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,10 +73,12 @@ def indexed_shard(
         StoreError: it does not say of every record batch where its pixels lie.
     """
     lengths = np.array([len(batch) for batch in batches], dtype=np.int64)
-    said = json.loads((batches[0].schema.metadata or {}).get(_BLOCKS, b"{}")) if batches else {}
-    offsets, hashes = said.get("offsets", []), said.get("sha256", [])
-    if not len(offsets) == len(hashes) == len(batches):
+    said: Any = {"offsets": [], "sha256": []}
+    if batches:
+        said = json.loads((batches[0].schema.metadata or {}).get(_BLOCKS, b"{}"))
+    if not _says_where(said, len(batches)):
         raise StoreError("does not say where each block of films lies.", file=path, remedy=PREPARE_AGAIN)
+    offsets, hashes = said["offsets"], said["sha256"]
     films = pa.Table.from_batches(batches, schema=INDEX_SCHEMA)
     shard = FilmShard(
         mapped,
@@ -85,3 +89,17 @@ def indexed_shard(
     )
     spans = zip(shard.block_offsets.tolist(), (lengths * size**2).tolist(), hashes, strict=True)
     return shard, [Block(table, offset, length, sha256) for offset, length, sha256 in spans]
+
+
+def _says_where(said: Any, blocks: int) -> bool:
+    """Whether there is an offset and a sha256 of each block; the cache's files are named by the sha256."""
+    if not isinstance(said, dict):
+        return False
+    offsets, hashes = said.get("offsets"), said.get("sha256")
+    return (
+        isinstance(offsets, list)
+        and isinstance(hashes, list)
+        and len(offsets) == len(hashes) == blocks
+        and all(type(offset) is int and 0 <= offset < 2**63 for offset in offsets)
+        and all(isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in hashes)
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from crossray.settings import build_settings
 
 ORIGIN_NAME = "origin.json"
 _PIECE_BYTES = 16_000_000
+_PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 def store_folder(place: Path | str, settings: StreamSettings | None = None) -> Path:
@@ -53,9 +55,9 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
             remedy="Run 'crossray data streamable STORE' where it lies, and upload its new files.",
         )
     name = f"{manifest.hash[:32]}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-    folder = chosen.folder / "stores" / name
+    folder = chosen.made_folder("stores") / name
     with explained_disk_errors(StoreError, folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with _alone(folder.with_name(f"{name}.lock")):
             _complete(folder, manifest, remote, chosen.connections)
             write_json(folder / ORIGIN_NAME, {"url": str(place)})
@@ -64,9 +66,18 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
 
 
 def origin_of(folder: Path) -> str | None:
-    """The URL that a folder is the mirror of; ``None`` for a store that is all there."""
+    """The URL that a folder is the mirror of; ``None`` for a store that is all there.
+
+    Raises:
+        StoreError: it was a mirror, and does not say of what any more.
+    """
     path = folder / ORIGIN_NAME
-    return str(json.loads(path.read_text(encoding="utf-8"))["url"]) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return str(json.loads(path.read_bytes())["url"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(f"cannot be read: {error}.", file=path, remedy="Open the store by its URL again.") from error
 
 
 def mirrored(manifest: StoreManifest) -> list[str]:
@@ -102,9 +113,13 @@ def damages_at(url: str, files: Mapping[str, FileEntry], mirror: Path, done: Cal
 def _complete(folder: Path, manifest: StoreManifest, remote: RemoteFolder, at_once: int) -> None:
     """Fetch the files that are missing in a mirror, or damaged."""
     entries = {name: manifest.files[name] for name in mirrored(manifest)}
-    strangers = [name for name in entries if Path(name).name != name]
+    strangers = [name for name in entries if not _PLAIN_NAME.fullmatch(name) or name in (ORIGIN_NAME, MANIFEST_NAME)]
     if strangers:
-        raise StoreError(f"names a file outside its folder: '{strangers[0]}'.", file=f"{remote.shown}/{MANIFEST_NAME}")
+        raise StoreError(
+            f"names a file that is none of a store: '{strangers[0]}'.",
+            file=f"{remote.shown}/{MANIFEST_NAME}",
+            remedy="Read no store of that server, or upload it again.",
+        )
 
     def fetch(name: str) -> None:
         write_whole(folder / name, remote.read(name, 0, entries[name].bytes, entries[name].sha256))

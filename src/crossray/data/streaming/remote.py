@@ -57,6 +57,8 @@ class RemoteFolder:
                 continue
             if length is not None and len(content) != length:
                 problem = f"{len(content)} bytes came"
+                if len(content) > length:
+                    problem += ", as from a server that does not answer requests for ranges"
             elif sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
                 problem = "other bytes came than were written"
             else:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from crossray.errors import ConfigError
+from crossray.errors import ConfigError, StoreError
+from crossray.files import explained_disk_errors
 from crossray.settings import Settings
 
 CACHE_VARIABLE, CACHE_GB_VARIABLE = "CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"
@@ -54,6 +55,18 @@ class StreamSettings(Settings):
         """The cache's folder."""
         named = self.cache or os.environ.get(CACHE_VARIABLE)
         return Path(named) if named else Path.home() / ".cache" / "crossray"
+
+    def made_folder(self, name: str) -> Path:
+        """A folder in the cache, which is made for this user alone: reports and films of patients come to lie there.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
+        with explained_disk_errors(StoreError, self.folder):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            (self.folder / name).mkdir(exist_ok=True)
+        return self.folder / name
 
     @property
     def cache_bytes(self) -> int:

@@ -34,7 +34,7 @@ class StreamedPixels:
     def of(cls, url: str, blocks: Sequence[Block], size: int, settings: StreamSettings | None) -> StreamedPixels:
         """The films of the store at a URL, with the cache of the settings (those of the environment if not given)."""
         chosen = settings or build_settings(StreamSettings, {})
-        cache = BlockCache(chosen.folder / "films", chosen.cache_bytes)
+        cache = BlockCache(chosen.made_folder("films"), chosen.cache_bytes)
         return cls(blocks, size**2, RemoteFolder(url, chosen), cache, chosen)
 
     def __call__(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
