@@ -15,6 +15,7 @@ from torch import Tensor
 from crossray.data.batch import PairBatch
 from crossray.errors import CheckpointError
 from crossray.methods.base import PairFeatures
+from crossray.training import state
 from crossray.training.config import (
     OptimizerConfig,
     PlateauScheduleConfig,
@@ -108,6 +109,28 @@ def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     second = fake_fit(tmp_path, config)
     assert (second.outcome, second.steps, second.best) == (first.outcome, first.steps, first.best)
     assert (tmp_path / "checkpoints" / "state.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (torch.OutOfMemoryError("no memory"), torch.OutOfMemoryError),
+        (RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer"), RuntimeError),
+        (RuntimeError("the sizes do not match"), CheckpointError),
+    ],
+)
+def test_a_state_is_not_called_unusable_for_want_of_memory_or_of_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception, told: type[Exception]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise raised
+
+    config = TrainingConfig(epochs=1, batch_size=8)
+    fake_fit(tmp_path, config)
+    monkeypatch.setattr(state, "restore_state", fail)
+    with pytest.raises(told) as caught:
+        fake_fit(tmp_path, config)
+    assert ("delete the whole folder" in str(caught.value)) == (told is CheckpointError)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit"])

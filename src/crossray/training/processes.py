@@ -100,7 +100,7 @@ def explained_meeting() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _is_of_the_network(error):
+        if not is_of_the_network(error):
             raise
         raise LostProcessError(
             f"host {socket.gethostname()} does not reach the other processes of the run ({_reason(error)}).",
@@ -129,7 +129,7 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
         places = whereabouts(fabric.world_size)
         yield
     except RuntimeError as error:
-        if not _is_of_the_network(error):
+        if not is_of_the_network(error):
             raise
         patience = min(timeout_seconds, _LONGEST_ROLL_CALL_SECONDS)
         missing = missing_from(fabric.global_rank, places, patience) if places and _is_timeout(error) else []
@@ -159,7 +159,8 @@ def _is_timeout(error: RuntimeError) -> bool:
     return re.search(r"timed? ?out", str(error), re.IGNORECASE) is not None
 
 
-def _is_of_the_network(error: RuntimeError) -> bool:
+def is_of_the_network(error: Exception) -> bool:
+    """Whether another process of the run is gone, hangs or cannot be reached."""
     return isinstance(error, dist.DistError) or any(sign in str(error) for sign in _GLOO)
 
 

@@ -17,6 +17,7 @@ from crossray.training.checkpoint import restore_state, state_tensors
 from crossray.training.config import SelectionConfig, TrainingConfig
 from crossray.training.ema import MovingAverage
 from crossray.training.optimizers import build_optimizer
+from crossray.training.processes import is_of_the_network
 from crossray.training.schedules import Schedule
 from crossray.training.sharding import put_together_on_host
 from crossray.training.timeline import Stage, Timeline
@@ -125,6 +126,8 @@ class TrainingState:
             state.schedule.restore(facts["schedule"])
             fabric.strategy.precision.load_state_dict(facts["precision"])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or is_of_the_network(error):
+                raise  # not the file's fault, which is not to be deleted for it
             # Whole by its seal, which anybody can make: a file that was written by other means than ours.
             raise CheckpointError(
                 f"holds no state that can be gone on from ({type(error).__name__}: {error}).",
