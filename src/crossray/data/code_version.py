@@ -11,6 +11,7 @@ _WITHOUT_INFLUENCE = frozenset(
     {
         "augment.py",
         "batch.py",
+        "benchx_lists.py",
         "block_order.py",
         "code_version.py",
         "contact_sheet.py",
@@ -27,6 +28,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "sampling.py",
         "film_table.py",
         "iu_protocols.py",
+        "licences.py",
         "lovt_lists.py",
         "split_files.py",
         "split_report.py",
