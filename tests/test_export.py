@@ -22,7 +22,8 @@ from crossray.errors import CheckpointError, ConfigError, DataError
 from crossray.evaluation.results import read_results
 from crossray.export.export import Target, export_run
 from crossray.export.parity import TEXTS, noise_films
-from crossray.files import sha256_of
+from crossray.files import sha256_of, write_sealed_json
+from crossray.inference.calibration import CALIBRATION_FILE, Calibration, Calibrator
 from crossray.inference.joint_model import JointModel
 from crossray.inference.run_files import read_run_manifest
 from crossray.methods.clip import ClipConfig
@@ -82,6 +83,24 @@ def test_a_folder_to_pass_on_holds_the_model_and_no_place_of_this_machine(run: P
     assert "training" not in yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     for file in ("config.yaml", "manifest.json", "README.md"):
         assert str(tmp_path) not in (tmp_path / "out" / file).read_text()
+
+
+def test_a_calibration_goes_along_and_is_used_with_the_exported_weights(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ClipConfig(embed_dim=16))
+    words = ("checkpoint", "source", "store_hash", "split_protocol", "split_hash", "fold", "protocol", "bank")
+    numbers = {"films": 40, "draws": 100, "level": 0.95, "seed": 0}
+    calibration = Calibration.model_validate(
+        {
+            "weights": sha256_of(run / "checkpoints" / "best.safetensors"),
+            "views": ["frontal"],
+            **dict.fromkeys((*words, "crossray", "date"), "x"),
+            **numbers,
+        }
+    )
+    write_sealed_json(run / CALIBRATION_FILE, calibration.model_dump(mode="json"))
+    summary = export_run(run, "hub-folder", tmp_path / "out")
+    assert CALIBRATION_FILE in summary.files
+    assert Calibrator.of_run(tmp_path / "out", "best").calibration == calibration
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ CARD_FILE = "README.md"
 _LIMITS = """## Limits
 
 - Research only. It is no medical device and nobody has tested it as one.
-- Cosines order candidates; they are not probabilities and are not calibrated.
+- Cosines order candidates; they are not probabilities. Where there is a `calibration.json` beside this card, the
+  probabilities that it gives hold for films like those that it was fitted on.
 - What it learned is what its reports say: findings that are rarely reported are rarely found, and the hospital, the
   scanners, the views and the patients of other places were not seen.
 - Vectors of films and reports may let someone recognise a study of the training set: share them as you may share those.

@@ -13,6 +13,7 @@ import crossray
 from crossray.export.parity import TEXTS, Parity, difference, noise_films
 from crossray.export.training_facts import NAMED_WEIGHTS
 from crossray.files import FileEntry, sha256_of, write_sealed_json, write_whole
+from crossray.inference.calibration import CALIBRATION_FILE
 from crossray.inference.joint_model import JointModel
 from crossray.inference.run_files import (
     CONFIG_FILE,
@@ -29,7 +30,7 @@ WEIGHTS = "checkpoints/best.safetensors"
 
 
 def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_size: int, out: Path) -> list[Parity]:
-    """Configuration, tokenizer and weights; the recipe's data and training sections stay behind, with their paths.
+    """Configuration, tokenizer, weights and, if there is one, calibration; data and training of the recipe stay behind.
 
     Returns:
         How far the folder's vectors are from the run's: zero.
@@ -37,6 +38,8 @@ def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_siz
     config = read_model_config(run)
     write_whole(out / CONFIG_FILE, yaml.safe_dump(_without_places(config), sort_keys=False, allow_unicode=True))
     model.tokenizer.save(out / "tokenizer")
+    if (run / CALIBRATION_FILE).is_file():  # it names the weights, and is used with no others
+        write_whole(out / CALIBRATION_FILE, (run / CALIBRATION_FILE).read_text(encoding="utf-8"))
     facts = {"kind": "crossray weights"}
     (out / "checkpoints").mkdir(exist_ok=True)
     write_tensors(out / WEIGHTS, model.method.state_dict(), facts)

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from crossray.errors import CheckpointError
+from crossray.inference.calibration import CALIBRATION_FILE
 from crossray.inference.run_files import CHECKPOINTS, CONFIG_FILE, MANIFEST_FILE
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 #: What a run's folder holds for inference, and nothing else that may lie beside it.
-_WANTED = (CONFIG_FILE, MANIFEST_FILE, f"{CHECKPOINTS}/*.safetensors", "tokenizer/*")
+_WANTED = (CONFIG_FILE, MANIFEST_FILE, CALIBRATION_FILE, f"{CHECKPOINTS}/*.safetensors", "tokenizer/*")
 
 
 def local_run(run: Path | str) -> Path:
