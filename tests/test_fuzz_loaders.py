@@ -56,6 +56,7 @@ FOUND = (
     ("published", 512),  # a packed table whose packing is damaged
     ("published", 636),  # a list of files that is no text
     ("index", 678),  # a table whose texts are no UTF-8
+    ("index", 20178),  # a table whose column's name is no UTF-8
     ("weights", 769),  # a torch file whose names are no UTF-8
     ("checkpoint", 86),  # a sealed state whose optimiser is none
     ("checkpoint", 111),  # a sealed state without its place

@@ -187,9 +187,10 @@ def read_rows(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+        columns = table.column_names  # names that are no UTF-8 raise only here
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"is no table ({error}).", file=path, remedy=BUILD_AGAIN) from error
-    if "study_id" not in table.column_names:
+    if "study_id" not in columns:
         raise DataError("does not say whose the vectors are.", file=path, field="study_id", remedy=BUILD_AGAIN)
     return table
 
