@@ -200,7 +200,7 @@ def test_a_card_is_filled_from_the_run_and_its_results(measured: Path, monkeypat
         f"weights {sha256_of(Path('run/checkpoints/best.safetensors'))[:12]}, by CrossRay",
         f"| R@10, film → report, % | {100 * recall.value:.1f} [",
         "It was trained on drawn films and knows nothing of patients.",
-        "(phantom: drawn by CrossRay, nobody's films) apply too.",
+        "apply too. `phantom`: drawn by CrossRay, nobody's films.",
     ):
         assert known in card, known
     assert "unknown\n" not in card.split("---")[2]

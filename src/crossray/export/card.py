@@ -117,8 +117,8 @@ def _measured(results: Results | None) -> str:
 def _licence(trained: TrainingFacts, licence: str | None) -> str:
     chosen = f"{licence}." if licence else "None was chosen: give one with `crossray export --licence`."
     known = LICENCES.get(trained.source or "")
-    data = f" ({trained.source}: {known})" if known else ""
-    return f"## Licence\n\n{chosen} The terms of the data that it was trained on{data} apply too.\n"
+    data = f" `{trained.source}`: {known}." if known else ""
+    return f"## Licence\n\n{chosen} The terms of the data that it was trained on apply too.{data}\n"
 
 
 def _short(digest: str | None) -> str:
