@@ -26,6 +26,7 @@ from crossray.evaluation.scaling import fit_platt
 from crossray.files import write_sealed_json
 from crossray.inference.calibration import CALIBRATION_FILE, Calibration, Calibrator, prompts_hash, read_calibration
 from crossray.inference.model import ClassScores, PromptPair
+from crossray.methods.global_local import GlobalLocal
 from tests.damage import flip_bit
 
 FINDING = "Pleural Effusion"
@@ -188,6 +189,16 @@ def test_a_bank_without_the_stores_labels_and_another_split_are_refused(trained:
     write_split(replace(read_split(trained / "split.json"), protocol="other"), tmp_path / "split.json")
     with pytest.raises(CheckpointError, match="another split"):
         calibrate_runs([trained / "runs"], split=str(tmp_path / "split.json"))
+
+
+def test_a_run_that_reads_no_reports_has_no_scores_to_calibrate(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained / "runs" / "fold0", tmp_path / "run")
+    monkeypatch.setattr(GlobalLocal, "reads_reports", False)
+    with pytest.raises(CheckpointError, match="global_local reads no reports: it has no zero-shot scores"):
+        calibrate_runs([run])
+    assert not (run / CALIBRATION_FILE).exists()
 
 
 def test_the_hash_of_prompts_knows_on_which_side_a_sentence_stands() -> None:
