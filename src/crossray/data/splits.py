@@ -186,7 +186,8 @@ def _check_request(
     if len(set(study_ids)) != len(study_ids):
         raise DataError("study ids repeat: a split needs each study once.")
     if test_fraction is None and not 2 <= folds <= max(2, len(study_ids)):
-        raise DataError(f"{folds} folds of {len(study_ids)} studies cannot be made.", remedy="Ask for 2 folds or more.")
+        remedy = "Ask for 2 folds or more, and have a study for each."
+        raise DataError(f"{folds} folds of {len(study_ids)} studies cannot be made.", remedy=remedy)
     if not 0 <= validation_fraction < 1 or (test_fraction is not None and not 0 < test_fraction < 1):
         raise DataError("fractions for validation and test must lie between 0 and 1.")
 
