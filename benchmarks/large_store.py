@@ -26,9 +26,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from crossray.data.block_order import BlockOrder, BlockOrderConfig
 from crossray.data.geometry import FilmGeometry
 from crossray.data.reports import parse_report
-from crossray.data.store import film_table_name, study_table_name
+from crossray.data.sampling import BatchRequest, GlobalBatchSampler
+from crossray.data.split_files import rows_of_fold
+from crossray.data.splits import Fold
+from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, StoreInputs, StoreManifest, content_hash
 from crossray.data.store_schema import FILM_SCHEMA, STUDY_SCHEMA, FilmPixelsAndTruth, film_row, study_row
 from crossray.data.store_writer import FILMS_PER_BLOCK
@@ -137,11 +141,6 @@ def _write(path: Path, batches: Sequence[pa.RecordBatch]) -> FileEntry:
 
 def measure(path: Path) -> dict[str, Any]:
     """Processor seconds and private memory of each step, in this process."""
-    from crossray.data.sampling import GlobalBatchSampler
-    from crossray.data.split_files import rows_of_fold
-    from crossray.data.splits import Fold
-    from crossray.data.store import Store
-
     before = _private_megabytes()
     store, opened = _timed(lambda: Store.open(path))
     found: dict[str, Any] = {"studies": len(store), "open_seconds": opened, "open_mb": _private_megabytes() - before}
@@ -152,6 +151,7 @@ def measure(path: Path) -> dict[str, Any]:
         lambda: sum(len(request.places) for request, _ in zip(requests, range(BATCHES), strict=False))
     )
     found |= {"sampler_mb": _private_megabytes() - before - found["open_mb"], "drawn_per_second": drawn / seconds}
+    _, found["block_order_seconds"] = _timed(lambda: _first_batch_by_block(store))
     rows = np.random.default_rng(0).integers(0, len(store), READS).tolist()
     _, seconds = _timed(lambda: [(store.films_of(row), store.report(row)) for row in rows])
     found |= {"read_per_second": READS / seconds}
@@ -165,6 +165,11 @@ def measure(path: Path) -> dict[str, Any]:
     if len(sides.train) + len(sides.validation) != len(store):
         raise AssertionError("studies were lost between split and store")
     return {name: float(f"{value:.4g}") for name, value in found.items()} | {"peak_mb": round(_peak_megabytes())}
+
+
+def _first_batch_by_block(store: Store) -> BatchRequest:
+    order = BlockOrder(BlockOrderConfig(lanes=1), store.blocks_of(np.arange(store.film_count)))
+    return next(iter(GlobalBatchSampler(len(store), min(BATCH, len(store)), training=True, order=order)))
 
 
 def _timed(action: Callable[[], Result]) -> tuple[Result, float]:
@@ -192,6 +197,7 @@ def table(results: dict[str, Any]) -> str:
         "open_seconds": "open the store, s",
         "open_mb": "memory of the opened store, MB",
         "first_batch_seconds": "order of an epoch and its first batch, s",
+        "block_order_seconds": "the same block by block, s",
         "sampler_mb": "memory of the order, MB",
         "drawn_per_second": "places drawn a second",
         "read_per_second": "studies looked up a second (films, report)",
