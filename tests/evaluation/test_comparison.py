@@ -94,6 +94,22 @@ def sources(tmp_path: Path) -> list[Source]:
     return [*made, write(tmp_path / "image_only" / "seed0", {PROBE: hits(0.9, 3)})]
 
 
+def test_results_from_before_a_metric_are_compared_by_the_others_and_have_none_of_it(tmp_path: Path) -> None:
+    error = Column("probe", "ECE", PROBE.target)
+    older = write(tmp_path / "older" / "seed0", {PROBE: hits(0.5, 1)})
+    newer = write(tmp_path / "newer" / "seed0", {PROBE: hits(0.7, 2), error: 0.1 * hits(0.7, 3)})
+    comparison = compare(ComparisonRequest([older, newer], tmp_path / "out"))
+    assert number(comparison, "newer", PROBE).difference is not None
+    asked = compare(ComparisonRequest([older, newer], tmp_path / "asked", metrics=("probe/ECE",)))
+    assert asked.columns == (error,)
+    assert error.lower_is_better
+    assert [line.name for line in asked.lines if error in line.numbers] == ["newer"]
+    assert number(asked, "newer", error).difference is None
+    table = (tmp_path / "asked" / "table.md").read_text(encoding="utf-8")
+    assert "| newer | 0.0" in table
+    assert "| older" not in table
+
+
 def number(comparison: Comparison, name: str, column: Column) -> Number:
     return next(line for line in comparison.lines if line.name == name).numbers[column]
 

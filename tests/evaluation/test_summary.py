@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
+from sklearn.metrics import brier_score_loss
 
 from crossray.errors import ConfigError
 from crossray.evaluation.metrics import auroc
 from crossray.evaluation.protocol import Protocol, protocol_for
-from crossray.evaluation.results import Row
+from crossray.evaluation.report.operating import label_curves
+from crossray.evaluation.results import Results, Row
 from crossray.evaluation.retrieval import retrieval_ranks
 from crossray.evaluation.rows import DIRECTIONS, Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.summary import FoldRanks, FoldScores, sample_classification
 
 PROTOCOL = Protocol(id="toy", labels=("A", "B", "C"), common_labels=("A", "B"), draws=200)
+_NO_ROWS = cast(Results, SimpleNamespace(select=lambda **_: []))
 OURS, FLOOR = Evaluated("ours"), Evaluated("ImageNet", kind="floor")
 
 
@@ -83,7 +89,46 @@ def test_rows_carry_counts_and_a_paired_difference_above_zero() -> None:
     assert difference.n == 240
     positives = sum(int(fold.labels[:, 0].sum()) for fold in _folds(1.0))
     assert difference.positives == positives
-    assert {row.metric for row in rows} == {"AUROC", "AP", "AUROC, pooled"}
+    assert {row.metric for row in rows} == {"AUROC", "ECE", "Brier", "AP", "AUROC, pooled"}
+
+
+def test_calibration_is_that_of_the_probabilities_of_all_folds_together() -> None:
+    ours, floor = _folds(2.0), _folds(0.5, seed=1)
+    ours[1].labels[:7, 0] = floor[1].labels[:7, 0] = np.nan
+    with pytest.warns(UserWarning, match="C: only one class present"):
+        rows = classification_rows("probe", {OURS: ours, FLOOR: floor}, [(OURS, FLOOR)], PROTOCOL)
+    value = {(row.model, row.metric, row.target): row.value for row in rows}
+    for who, folds in (("ours", ours), ("ImageNet", floor)):
+        labels = np.concatenate([fold.labels[:, 0] for fold in folds])
+        known = ~np.isnan(labels)
+        probabilities = 1 / (1 + np.exp(-np.concatenate([fold.scores[:, 0] for fold in folds])))
+        assert value[who, "Brier", "A"] == pytest.approx(brier_score_loss(labels[known], probabilities[known]))
+        (curve, *_) = label_curves("probe", Evaluated(who), folds, PROTOCOL, _NO_ROWS)
+        assert value[who, "ECE", "A"] == pytest.approx(curve.calibration_error), "the figure says what the table says"
+        assert value[who, "Brier", "C"] is not None, "defined without a positive, unlike an AUROC"
+    for metric in ("ECE", "Brier"):
+        chosen = {row.model: row for row in rows if row.metric == metric and row.target == "mean of the common 2"}
+        assert list(chosen) == ["ours", "ImageNet", "ours − ImageNet"]
+        first, second, difference = (float(row.value or 0) for row in chosen.values())
+        assert difference == pytest.approx(first - second)
+        assert all(row.low is not None and row.high is not None and row.low < row.high for row in chosen.values())
+        assert first == pytest.approx(np.mean([value["ours", metric, label] or 0 for label in "AB"]))
+
+
+@pytest.mark.filterwarnings("ignore:C. only one class present")
+def test_cosines_have_no_calibration_and_neither_has_a_variant() -> None:
+    variant = Evaluated("ours", "mean with another", "variant")
+    zero_shot = classification_rows("zero_shot", {OURS: _folds(2.0)}, [], PROTOCOL)
+    tuned = classification_rows(
+        "finetune",
+        {OURS: _folds(2.0), variant: _folds(2.0), FLOOR: _folds(0.5, seed=1)},
+        [(OURS, FLOOR), (variant, FLOOR)],
+        PROTOCOL,
+    )
+    assert {row.metric for row in zero_shot} == {"AUROC", "AP", "AUROC, pooled"}
+    of_variant = {row.metric for row in tuned if row.variant}
+    assert of_variant == {"AUROC"}
+    assert sum(row.metric == "ECE" and row.kind == "difference" for row in tuned) == 5, "three labels and two means"
 
 
 def test_retrieval_rows_pool_hits_over_folds_and_state_exact_chance() -> None:

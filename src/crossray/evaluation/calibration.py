@@ -20,6 +20,9 @@ from crossray.evaluation.metrics import FloatArray, quotient, weighted_mean
 
 Binning = Literal["equal_width", "equal_mass"]
 
+ECE, BRIER = "ECE", "Brier"
+"""The names of :func:`equal_mass_error` and :func:`brier` in tables."""
+
 BINS = 10
 """Of the tables and figures of reports, of equal mass."""
 

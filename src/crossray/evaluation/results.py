@@ -35,7 +35,7 @@ class Row(Settings):
         task: retrieval, zero_shot, grounding, probe or finetune.
         model: what was evaluated, or "A − B" for a paired difference.
         variant: direction of retrieval, scorer of zero-shot, pooling of folds.
-        metric: AUROC, AP, R@1, ..., median rank, pointing game, ...
+        metric: AUROC, AP, ECE, Brier, R@1, ..., median rank, pointing game, ...
         target: the label, finding or direction, or the mean over some.
         value, low, high: estimate and interval; ``None`` where undefined or exact.
         n, positives: studies (or queries, or phrases) with a known label, and those with the finding.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.special import expit
 
 from crossray.data.class_list import NO_FINDING
+from crossray.evaluation.calibration import BRIER, ECE, brier, equal_mass_error
 from crossray.evaluation.intervals import percentile_interval
-from crossray.evaluation.metrics import FloatArray, auroc, average_precision
+from crossray.evaluation.metrics import FloatArray, LabelMetric, auroc, average_precision
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Row, row_of
 from crossray.evaluation.retrieval import chance_median_rank
@@ -30,6 +32,11 @@ Kind = Literal["model", "floor", "variant"]
 MACRO = "mean of all"
 COMMON = "mean of the common"
 BY_POSITIVES = "mean by positives"
+
+LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
+"""Tasks whose scores are log odds; zero-shot scores are cosines and say nothing of probabilities."""
+
+_CALIBRATION: Mapping[str, LabelMetric] = {ECE: equal_mass_error, BRIER: brier}
 
 _MEAN_BY_POSITIVES = ("text_probe", "joint_probe")
 """Tasks of JoImTeRNet's protocol, which also weights each class by its positives, No Finding left out."""
@@ -62,6 +69,7 @@ def classification_rows(
 ) -> list[Row]:
     """AUROC (mean of folds, and pooled for the headline models) and average precision, for each label and the means.
 
+    Where scores are log odds, also how well the probabilities that they stand for are calibrated, over all folds.
     Every prediction must cover the same studies in the same order, which makes the differences paired.
     """
     if not predictions:
@@ -69,17 +77,15 @@ def classification_rows(
     counts = positives_and_known(next(iter(predictions.values())))
     writer = _ClassificationWriter(task, protocol, counts)
     sampled = {who: sample_classification(auroc, folds, protocol) for who, folds in predictions.items()}
-    rows = writer.chance()
-    for who, sample in sampled.items():
-        rows += writer.rows("AUROC", who.model, who.variant, who.kind, sample)
-    for first, second in differences:
-        title = f"{first.model} − {second.model}"
-        rows += writer.rows("AUROC", title, first.variant, "difference", sampled[first].minus(sampled[second]))
-    for who, folds in predictions.items():
-        if who.kind != "variant":
-            rows += writer.rows("AP", who.model, who.variant, who.kind, _precision(folds, protocol))
-    for who, folds in predictions.items():
-        if who.kind != "variant" and len(folds) > 1:
+    rows = [*writer.chance(), *writer.compared("AUROC", sampled, differences)]
+    headline = {who: folds for who, folds in predictions.items() if who.kind != "variant"}
+    for metric, measure in _CALIBRATION.items() if task in LOG_ODDS else ():
+        sampled = {who: _of_probabilities(measure, folds, protocol) for who, folds in headline.items()}
+        rows += writer.compared(metric, sampled, [pair for pair in differences if pair[0] in headline])
+    for who, folds in headline.items():
+        rows += writer.rows("AP", who.model, who.variant, who.kind, _precision(folds, protocol))
+    for who, folds in headline.items():
+        if len(folds) > 1:
             pooled = sample_classification(auroc, folds, protocol, "pooled")
             rows += writer.rows("AUROC, pooled", who.model, who.variant, who.kind, pooled)
     return rows
@@ -158,6 +164,11 @@ def _minus(first: Mapping[str, Sampled], second: Mapping[str, Sampled]) -> dict[
     return {metric: sample.minus(second[metric]) for metric, sample in first.items()}
 
 
+def _of_probabilities(measure: LabelMetric, folds: Sequence[FoldScores], protocol: Protocol) -> Sampled:
+    probable = [replace(fold, scores=expit(fold.scores)) for fold in folds]
+    return sample_classification(measure, probable, protocol, "joined")
+
+
 def _precision(folds: Sequence[FoldScores], protocol: Protocol) -> Sampled:
     return sample_classification(average_precision, folds, protocol)
 
@@ -174,6 +185,17 @@ class _ClassificationWriter:
         targets = [*self.protocol.labels, *self._means(), *([BY_POSITIVES] if self.task in _MEAN_BY_POSITIVES else [])]
         base: dict[str, object] = {"task": self.task, "model": "chance", "metric": "AUROC", "kind": "chance"}
         return [Row.model_validate({**base, "target": target, "value": 0.5}) for target in targets]
+
+    def compared(
+        self, metric: str, sampled: Mapping[Evaluated, Sampled], differences: Sequence[tuple[Evaluated, Evaluated]]
+    ) -> list[Row]:
+        rows = []
+        for who, sample in sampled.items():
+            rows += self.rows(metric, who.model, who.variant, who.kind, sample)
+        for first, second in differences:
+            title = f"{first.model} − {second.model}"
+            rows += self.rows(metric, title, first.variant, "difference", sampled[first].minus(sampled[second]))
+        return rows
 
     def rows(self, metric: str, model: str, variant: str, kind: str, sample: Sampled) -> list[Row]:
         fields = {"task": self.task, "model": model, "variant": variant, "metric": metric, "kind": kind}

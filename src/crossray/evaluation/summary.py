@@ -2,7 +2,8 @@
 
 Scores of different folds come from different models and do not share a scale. The headline AUC is therefore the
 mean over folds of the AUC inside each fold; ``pooled`` puts all studies in one ranking after replacing each score by
-its mid-rank inside its fold. Retrieval ranks inside each fold's gallery and pools the hits. Draws resample patients
+its mid-rank inside its fold, and ``joined`` puts them together as they are: only probabilities, which do share a scale,
+can be. Retrieval ranks inside each fold's gallery and pools the hits. Draws resample patients
 inside folds, and are the same for every model: differences are paired.
 """
 
@@ -28,7 +29,7 @@ from crossray.evaluation.metrics import (
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.retrieval import RankCounts
 
-Pooling = Literal["mean_of_folds", "pooled"]
+Pooling = Literal["mean_of_folds", "pooled", "joined"]
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def sample_classification(
 ) -> Sampled:
     """A metric for each label over the folds, with its bootstrap draws."""
     rankings = [(fold.scores, fold.labels, patient_weights(fold.fold, fold.patient_ids, protocol)) for fold in folds]
-    if pooling == "pooled":
-        scores = np.concatenate([mid_ranks(scores) for scores, _, _ in rankings])
+    if pooling != "mean_of_folds":
+        scores = np.concatenate([mid_ranks(own) if pooling == "pooled" else own for own, _, _ in rankings])
         labels = np.concatenate([labels for _, labels, _ in rankings])
         rankings = [(scores, labels, np.concatenate([weights for _, _, weights in rankings], axis=1))]
     estimates = np.stack([per_label(metric, scores, labels)[0] for scores, labels, _ in rankings])

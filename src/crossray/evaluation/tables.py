@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from crossray.evaluation.calibration import BINS, BRIER, ECE
 from crossray.evaluation.grounding import OFF_FILM, POINTING
 from crossray.evaluation.results import Results, Row
 
@@ -35,6 +36,8 @@ METRICS_ACROSS = {"retrieval": "queries", "class_retrieval": "queries", "groundi
 _METRIC_NOTES = {
     "AUROC": "area under the ROC curve",
     "AP": "average precision",
+    ECE: f"expected calibration error in {BINS} bins of equal mass, lower is better; its intervals lie high",
+    BRIER: "Brier score, lower is better",
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from crossray.errors import ConfigError
+from crossray.evaluation.calibration import BRIER, ECE
 from crossray.evaluation.comparison.entries import Entry
 from crossray.evaluation.grounding import OFF_FILM
 from crossray.evaluation.tables import TASK_TITLES, is_share
@@ -47,7 +48,7 @@ class Column:
     @property
     def lower_is_better(self) -> bool:
         """Whether a smaller number is the better one."""
-        return self.metric in ("median rank", OFF_FILM)
+        return self.metric in ("median rank", OFF_FILM, ECE, BRIER)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit
 
-from crossray.evaluation.calibration import brier, equal_mass_error
+from crossray.evaluation.calibration import BRIER, ECE, brier, equal_mass_error
 from crossray.evaluation.classification.binary import argmax_counts, binary_counts
 from crossray.evaluation.detection.average_precision import mean_average_precision
 from crossray.evaluation.detection.boxes import DetectionSet
@@ -118,8 +118,8 @@ def classification_measures(
     each = {
         AUROC: per_label(auroc, logits, labels, weights),
         "AP": per_label(average_precision, logits, labels, weights),
-        "ECE": per_label(equal_mass_error, probabilities, labels, weights),
-        "Brier": per_label(brier, probabilities, labels, weights),
+        ECE: per_label(equal_mass_error, probabilities, labels, weights),
+        BRIER: per_label(brier, probabilities, labels, weights),
     }
     name = F1_AT_ARGMAX if two_classes else "F1 at 0.5"
     counts = argmax_counts if two_classes else partial(binary_counts, thresholds=_CALLED)

@@ -14,8 +14,9 @@ from crossray.evaluation.localized.cases import extreme_cases, film_likelihood
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.report.neighbours import labels_of, picture_of
-from crossray.evaluation.report.operating import LOG_ODDS, shown_labels
+from crossray.evaluation.report.operating import shown_labels
 from crossray.evaluation.report.pictures import Picture
+from crossray.evaluation.rows import LOG_ODDS
 from crossray.evaluation.summary import mid_ranks
 
 _LONGEST = 224  # pixels of a picture's longer side: with some seventy on a page, a film is a few kilobytes

@@ -14,7 +14,7 @@ from crossray.evaluation.calibration import BINS, Reliability, bin_edges, expect
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.results import Results
-from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.rows import LOG_ODDS, Evaluated
 from crossray.evaluation.summary import FoldScores, mid_ranks
 from crossray.evaluation.tables import with_interval
 
@@ -22,8 +22,6 @@ SHOWN = 6
 """Labels shown at most: those that the protocol calls common, else those with the most positives."""
 
 _POINTS = 200
-LOG_ODDS = ("probe", "finetune", "text_probe", "joint_probe")
-"""Tasks whose scores are log odds; zero-shot scores are cosines and say nothing of probabilities."""
 
 
 @dataclass(frozen=True)
