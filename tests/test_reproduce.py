@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,6 +62,50 @@ def test_a_run_done_again_is_bit_equal(made: Path, tmp_path: Path) -> None:
     )
     assert found["metrics.jsonl"] == f"differs from line 2 on (step 2: loss {record['loss']} and 0.5)"
     assert found["checkpoints/state.safetensors"] is None
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "joimternet": {},
+    "global_local": {},
+    "lovt": {},
+    "prior": {
+        "training": {
+            "epochs": 3,
+            "stages": [{"name": name, "epochs": 1} for name in ("align", "prototypes", "reconstruct")],
+        }
+    },
+    "convirt": {},
+    "mgca": {"text_encoder": {"class_attention": True}},
+    "clip": {},
+    "siglip": {},
+    "supervised": {},
+    "simclr": {},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_of_any_method_done_again_is_bit_equal(method: str, made: Path, tmp_path: Path) -> None:
+    changes = {"training": {"epochs": 1}, **METHODS[method]}
+    recipe = small_recipe(made, method={"name": method}, **changes)
+    pretrain(recipe, tmp_path / "run", validator=RetrievalValidator())
+    summary, compared = reproduce(tmp_path / "run", tmp_path / "again")
+    assert summary.steps > 0
+    assert {one.name for one in compared} >= {f"checkpoints/{name}.safetensors" for name in ("best", "last", "state")}
+    assert {one.name: one.difference for one in compared if one.difference} == {}
+
+
+def test_another_number_of_threads_is_told_and_refused(made: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        refused = CliRunner().invoke(app, ["reproduce", str(made / "run"), "--out", str(tmp_path / "again")])
+    finally:
+        torch.set_num_threads(before)
+    assert isinstance(refused.exception, ConfigError)
+    said = f"cannot be done again as it was: threads: {before} then, {before + 1} now."
+    assert said in refused.exception.message
+    assert not (tmp_path / "again").exists()
 
 
 def test_what_is_not_as_it_was_is_listed_before_anything_is_trained(made: Path, tmp_path: Path) -> None:
