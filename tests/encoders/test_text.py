@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import BertConfig, BertModel
 
 from crossray.data.batch import TokenBatch
 from crossray.encoders.bert import resolve_text_encoder
@@ -220,8 +221,10 @@ def test_class_attention_is_what_the_last_layer_computes() -> None:
     batch, model = tokens(), encoder(class_attention=True)
     with torch.no_grad():
         found = model(batch).word_attention
-        model.bert.set_attn_implementation("eager")
-        whole: Any = model.bert(batch.input_ids, batch.attention_mask.long(), output_attentions=True)
+        config = BertConfig(**(model.bert.config.to_dict() | {"attn_implementation": "eager"}))
+        eager: Any = BertModel(config, add_pooling_layer=False).eval()
+        eager.load_state_dict(model.bert.state_dict())
+        whole: Any = eager(batch.input_ids, batch.attention_mask.long(), output_attentions=True)
     by_token = whole.attentions[-1][:, :, 0].mean(dim=1)
     items, _ = word_items(batch)
     assert found is not None
