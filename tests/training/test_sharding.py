@@ -19,7 +19,7 @@ from torch import Tensor
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
 from crossray.errors import ConfigError
-from crossray.methods.base import Method
+from crossray.methods.base import Gather, LossTerms, Method, PairFeatures
 from crossray.methods.build import MethodConfig
 from crossray.settings import build_settings
 from crossray.tensor_file import read_tensors
@@ -141,6 +141,30 @@ def train_shared_out(folder: Path) -> None:
     (folder / f"has-{os.environ['RANK']}.json").write_text(json.dumps(notes))
 
 
+def train_apart(folder: Path) -> None:
+    """Two processes that see the time and the validation losses differently, as those of two hosts do."""
+    first = os.environ["RANK"] == "0"
+    case, fake = CASES["vit"], fake_parts()
+    method = method_of(case)
+    losses = method.losses
+
+    def seen_otherwise(features: PairFeatures, gather: Gather) -> LossTerms:
+        found = losses(features, gather)
+        if first or method.training:
+            return found
+        return replace(found, terms={name: -term for name, term in found.terms.items()})
+
+    method.losses = seen_otherwise  # type: ignore[method-assign]
+    config = build_settings(TrainingConfig, PLAIN | {"selection": {"metric": "loss", "goal": "min"}})
+    own = {"strategy": "fsdp", "timeout_seconds": 30.0, "checkpoint_every_seconds": 1e-9 if first else None}
+    fake_fit(
+        folder,
+        config,
+        TrainingParts(method, fake.training, fake.validation, fake.image),
+        runtime=QUIET.model_copy(update=own),
+    )
+
+
 def assert_optimiser_knows_its_places(method: Method) -> None:
     config = build_settings(TrainingConfig, PLAIN).optimizer
     groups = build_optimizer(method, config).param_groups
@@ -188,6 +212,14 @@ def test_a_run_ends_as_one_process_with_all_weights_ends(runs: Path, name: str, 
         assert one.keys() == two.keys()
         for key, value in one.items():
             torch.testing.assert_close(two[key], value, rtol=1e-7, atol=1e-9)
+
+
+def test_processes_save_together_whatever_their_clocks_and_figures_say(runs: Path, tmp_path: Path) -> None:
+    run_together(2, train_apart, tmp_path)
+    assert figures_of(tmp_path, "train") == pytest.approx(figures_of(runs / "vit" / "alone", "train"), rel=1e-9)
+    one, two = checkpoint(runs / "vit" / "alone", "last"), checkpoint(tmp_path, "last")
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, rtol=1e-7, atol=1e-9)
 
 
 def test_each_process_has_half_of_the_blocks_and_all_of_the_rest(runs: Path) -> None:

@@ -8,7 +8,7 @@ parameters may belong to the loss alone (a temperature). One explicit reduction 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -137,13 +137,13 @@ def share_state(model: nn.Module, world: int, *, buffers_only: bool = False) -> 
         dist.broadcast(tensor, src=0)
 
 
-def stop_vote(flag: bool, fabric: Fabric) -> Tensor | None:
-    """More than 0 if the flag is up on any process, not read back yet; ``None`` for a lone process."""
+def vote(flags: Sequence[bool], fabric: Fabric) -> Sequence[Tensor]:
+    """For each flag a scalar, more than 0 if it is up on any process, not read back yet; none for a lone process."""
     if fabric.world_size == 1:
-        return None
-    votes = torch.full((1,), float(flag), device=fabric.device)
+        return ()
+    votes = to_device(torch.tensor(flags, dtype=torch.float32), fabric.device)
     dist.all_reduce(votes, op=dist.ReduceOp.MAX)
-    return votes
+    return votes.unbind()
 
 
 def sum_over_processes(values: Tensor, world: int) -> Tensor:

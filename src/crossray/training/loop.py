@@ -20,7 +20,7 @@ from crossray.inference.run_files import CHECKPOINTS
 from crossray.methods.base import Method
 from crossray.training.clipping import clip_gradients, require_finite_norm
 from crossray.training.config import RuntimeConfig, TrainingConfig
-from crossray.training.distributed import average_gradients, gather_of, share_state, stop_vote
+from crossray.training.distributed import average_gradients, gather_of, share_state, vote
 from crossray.training.gradient_cache import caching_deviation, has_live_batch_norm
 from crossray.training.logs import RunLog, keep_metrics_up_to
 from crossray.training.optimizers import set_learning_rates
@@ -119,8 +119,9 @@ def _train_epoch(session: Session, state: TrainingState) -> bool:
         if untold and batch.task is None:
             _warn_of_live_batch_norm(session, state, batch)
             untold = False
-        stopping = _train_step(session, state, batch)
-        if stopping or _save_is_due(session, state):
+        stopping, late = _train_step(session, state, batch)
+        every = session.runtime.checkpoint_every_steps
+        if stopping or late or (every is not None and state.place.step % every == 0):
             _save(session, state)
         if session.profiler is not None:
             session.profiler.step()
@@ -157,8 +158,8 @@ def _training_batches(session: Session, state: TrainingState) -> Iterator[PairBa
         yield batch
 
 
-def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> bool:
-    """Forward, backward, average, clip, update, log; whether some process was asked to stop."""
+def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> tuple[bool, bool]:
+    """Forward, backward, average, clip, update, log; whether some process was asked to stop, and has to save."""
     config, fabric, place = session.config, session.fabric, state.place
     seed_step(config.seed, place.step, fabric.global_rank)
     state.method.before_step(place.epoch)
@@ -171,9 +172,9 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> boo
             average_gradients(state.method.parameters(), fabric.world_size)
     with span("optimiser"):
         norm = clip_gradients(fabric, state.method, state.optimizer, config) if config.clip_norm is not None else None
-    vote = stop_vote(session.stop.received is not None, fabric)
+    votes = vote(_wishes(session), fabric)
     with span("reading the losses"):
-        values = losses.read(place.step + 1, [scalar for scalar in (norm, vote) if scalar is not None])
+        values = losses.read(place.step + 1, [*([] if norm is None else [norm]), *votes])
     figures = {f"loss/{name}": value for name, value in values.terms.items()}
     if batch.task is None:  # the curve of one objective
         figures["loss"] = values.total
@@ -193,7 +194,8 @@ def _train_step(session: Session, state: TrainingState, batch: PairBatch) -> boo
     if place.step % session.runtime.log_every_steps == 0 or place.batch == session.timeline.steps_of(place.epoch):
         session.log.record("train", step=place.step, epoch=place.epoch + 1, stage=state.stage.name, figures=figures)
     session.log.advance(epoch=place.epoch + 1, epochs=config.epochs, loss=values.total, pairs_per_second=session.speed)
-    return session.stop.received is not None if vote is None else values.others[-1] > 0
+    stopping, late = (number > 0 for number in values.others[-len(votes) :]) if votes else _wishes(session)
+    return stopping, late
 
 
 def _end_epoch(session: Session, state: TrainingState, validator: Validator | None) -> None:
@@ -236,10 +238,14 @@ def _validate(session: Session, state: TrainingState, validator: Validator | Non
         return validate(session.fabric, state.method, data, validator, config)
 
 
-def _save_is_due(session: Session, state: TrainingState) -> bool:
-    steps, seconds = session.runtime.checkpoint_every_steps, session.runtime.checkpoint_every_seconds
-    by_steps = steps is not None and state.place.step % steps == 0
-    return by_steps or (seconds is not None and time.monotonic() - session.saved >= seconds)
+def _wishes(session: Session) -> tuple[bool, bool]:
+    """Whether this process was asked to stop, and whether it last saved too long ago: its own signals and clock.
+
+    All processes have to do the same, so they vote.
+    """
+    seconds = session.runtime.checkpoint_every_seconds
+    late = seconds is not None and time.monotonic() - session.saved >= seconds
+    return session.stop.received is not None, late
 
 
 def _save(session: Session, state: TrainingState) -> None:
