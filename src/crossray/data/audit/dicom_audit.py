@@ -14,7 +14,7 @@ from pathlib import Path
 from pydicom import Dataset, Sequence
 
 from crossray.data.audit.confidentiality_profile import Kind, kind_of
-from crossray.data.audit.finding import Audit, Finding, finding
+from crossray.data.audit.finding import Audit, Finding, Places, finding
 from crossray.data.audit.identifiers import identifiers_in
 from crossray.data.dicom_file import malformed_as_study_error, open_dicom
 from crossray.data.dicom_header import name_words
@@ -44,7 +44,7 @@ def audit_dicom(folder: Path) -> Audit:
     if not folder.is_dir():
         raise DataError("there is no such folder.", file=folder, remedy="Give a store, or a folder of DICOM files.")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    places: dict[tuple[str, Kind], list[str]] = defaultdict(list)
+    places: dict[tuple[str, Kind], Places] = defaultdict(Places)
     unread = 0
     for number, path in enumerate(files, start=1):
         try:
@@ -55,7 +55,7 @@ def audit_dicom(folder: Path) -> Audit:
             unread += 1
             continue
         for name_and_kind in found.items():
-            places[name_and_kind].append(f"file {number}")
+            places[name_and_kind].add(f"file {number}")
     if unread == len(files):
         raise DataError("holds no DICOM file that can be read.", file=folder, remedy="Give a folder of DICOM files.")
     read = len(files) - unread

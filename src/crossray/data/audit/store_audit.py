@@ -77,21 +77,22 @@ def _near_copies(store: Store, sides: Sides) -> list[Finding]:
 
 
 def _identifiers(store: Store) -> list[Finding]:
-    places: dict[str, list[str]] = {kind: [] for kind in PATTERNS}
+    places = {kind: Places() for kind in PATTERNS}
     counts = dict.fromkeys(PATTERNS, 0)
     for row, study in enumerate(store.study_ids):
         for kind, count in identifiers_in(store.report(row).text).items():
-            places[kind].append(study)
+            places[kind].add(study)
             counts[kind] += count
     meaning = "places in reports that look like it (not printed)"
     return [finding(f"report: {kind}", places[kind], len(store), meaning, found=counts[kind]) for kind in PATTERNS]
 
 
 def _written_on(store: Store) -> Finding:
-    places = []
+    places = Places()
     for start in range(0, store.film_count, 256):
         rows = range(start, min(start + 256, store.film_count))
         hits = np.flatnonzero(looks_written_on(store.pixels(rows)))
-        places += [store.study_ids[store.film(rows[hit]).study_index] for hit in hits]
+        for hit in hits:
+            places.add(store.study_ids[store.film(rows[hit]).study_index])
     meaning = "films with a line of sharp bright strokes: look at them"
     return finding("burned-in text suspected", places, store.film_count, meaning)
