@@ -93,7 +93,7 @@ def test_the_caveat_is_printed_beside_every_table_of_them(asked: Path) -> None:
     page = (asked / "report.html").read_text(encoding="utf-8")
     for title in ("Linear probe on the report alone", "Linear probe on film and report"):
         tables = written.count(f"## {title}: ")
-        assert tables == 3, "AUROC, AP and pooled AUROC"
+        assert tables == 5, "AUROC, ECE, Brier, AP and pooled AUROC"
         for part in written.split(f"## {title}: ")[1:]:
             assert part.splitlines()[2] == f"*{CAVEATS['text_probe']}*"
         assert f"<h3>{title}: area under the ROC curve</h3>" in page
