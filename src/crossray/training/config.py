@@ -125,7 +125,7 @@ class StageConfig(Settings):
 
 
 def _epochs_of_stages(so_far: dict[str, Any]) -> int:
-    return sum(stage.epochs for stage in so_far["stages"]) or 50
+    return sum(stage.epochs for stage in so_far.get("stages", ())) or 50  # none where they were refused
 
 
 class TrainingConfig(Settings):
