@@ -17,7 +17,7 @@ from crossray.training.recipe import load_recipe
 from tests.documents import ROOT, Block, Command, blocks, commands, documents
 
 # Programs other than crossray that a reader is told to type.
-KNOWN_PROGRAMS = {"crossray", "make", "git", "cd", "source", "pip", "python", "python3", ".ci/run", "curl"}
+KNOWN_PROGRAMS = {"crossray", "make", "git", "cd", "source", "if", "pip", "python", "python3", ".ci/run", "curl"}
 LAUNCHERS = {"torchrun", "srun"}
 
 
