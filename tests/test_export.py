@@ -101,6 +101,8 @@ def test_a_calibration_goes_along_and_is_used_with_the_exported_weights(tmp_path
     summary = export_run(run, "hub-folder", tmp_path / "out")
     assert CALIBRATION_FILE in summary.files
     assert Calibrator.of_run(tmp_path / "out", "best").calibration == calibration
+    export_run(tmp_path / "out", "hub-folder", tmp_path / "again")
+    assert Calibrator.of_run(tmp_path / "again", "best").calibration == calibration
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_siz
     Returns:
         How far the folder's vectors are from the run's: zero.
     """
-    config = read_model_config(run)
+    config, own = read_model_config(run), read_run_manifest(run)
     write_whole(out / CONFIG_FILE, yaml.safe_dump(_without_places(config), sort_keys=False, allow_unicode=True))
     model.tokenizer.save(out / "tokenizer")
     if (run / CALIBRATION_FILE).is_file():  # it names the weights, and is used with no others
@@ -46,9 +46,10 @@ def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_siz
     manifest = RunManifest(
         crossray=crossray.__version__,
         outcome="exported",
-        made_from=read_run_manifest(run).made_from,
+        made_from=own.made_from,
         prepared_size=prepared_size,
-        weights_of=sha256_of(checkpoint_file(run, checkpoint)),
+        # Of an export that is exported again still those of the run: calibration and results name them.
+        weights_of=own.weights_of or sha256_of(checkpoint_file(run, checkpoint)),
         files={name: FileEntry.of(out / name) for name in (CONFIG_FILE, WEIGHTS, "tokenizer/tokenizer.json")},
     )
     write_sealed_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))
