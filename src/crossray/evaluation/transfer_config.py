@@ -102,7 +102,8 @@ class Compared:
         if self.run is not None and self.run.made_from.get("store") == test_store.hash:
             sides.append(read_split(self.run.split).fold(self.run.fold).test)
         first, *others = sides or [tuple(test_store.study_ids)]
-        return tuple(study for study in first if all(study in side for side in others))
+        in_all = set(first).intersection(*others)
+        return tuple(study for study in first if study in in_all)
 
 
 def compared(request: TransferRequest, films: JoinedFilms, size: int, config: TransferConfig) -> Compared:
