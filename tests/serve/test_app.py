@@ -84,6 +84,17 @@ def test_a_smaller_map_points_at_the_same_place_and_says_what_was_seen(
     assert cropped["seen"] == [0, 25, 300, 375]
 
 
+def test_a_run_whose_regions_are_no_places_is_not_said_to_point_anywhere(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"film": opened(client), "phrase": PHRASE}
+    assert "where, not whether" in client.post("/api/ground", json=asked).json()["meaning"]
+    assert client.get("/api/about").json()["runs"][0]["grounds_phrases"] is True
+    monkeypatch.setattr(desk.runs[0].model.joint.method, "regions_are_places", False)
+    assert "regions are no places" in client.post("/api/ground", json=asked).json()["meaning"]
+    assert client.get("/api/about").json()["runs"][0]["grounds_phrases"] is False
+
+
 def test_words_look_at_regions_and_their_boxes_cover_the_film(client: TestClient) -> None:
     answer = client.post("/api/words", json={"film": opened(client), "text": PHRASE}).json()
     attention, regions = np.array(answer["attention"]), np.array(answer["regions"])

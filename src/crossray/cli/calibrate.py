@@ -13,7 +13,7 @@ _BANK = "Prompts: a shipped bank's name or a YAML file. The viewer uses chexpert
 
 def calibrate(
     runs: Annotated[list[Path], typer.Argument(help=_RUNS)],
-    store: Annotated[Path | None, typer.Option(help="Where the store is now, if it was moved.")] = None,
+    store: Annotated[str | None, typer.Option(help="Where the store is now, if it was moved: a folder or URL.")] = None,
     split: Annotated[str | None, typer.Option(help="The split list, if it was moved.")] = None,
     checkpoint: Annotated[str, typer.Option(help="Whose scores: best or last.")] = "best",
     bank: Annotated[str, typer.Option(help=_BANK)] = "chexpert-v1",

@@ -42,6 +42,7 @@ from crossray.versions import now
 FEWEST = 10
 """Validation films with a finding, and without it, below which no line is fitted."""
 
+_BINS = 15  # of equal width, for the calibration error
 _AS_LOG_ODDS = Scaling(slope=1.0)
 
 
@@ -67,7 +68,7 @@ class Scored:
 def calibrate_runs(
     paths: Sequence[Path],
     *,
-    store: Path | None = None,
+    store: Path | str | None = None,
     split: str | None = None,
     checkpoint: str = "best",
     bank: str = DEFAULT_BANK,
@@ -77,7 +78,7 @@ def calibrate_runs(
 
     Args:
         paths: run folders, or folders of them (one run for each fold).
-        store, split: where they are now, if no longer where the run's configuration says.
+        store, split: where they are now (the store's folder or URL), if no longer where the run's configuration says.
         checkpoint: whose scores are calibrated.
         bank: of prompts: a shipped one's name, or a YAML file of one's own.
         progress: told of each run.
@@ -190,7 +191,7 @@ def _held_out(scaling: Scaling, prevalence: float, test: Scored, level: float) -
         return Estimate(value=found.estimate, low=found.low, high=found.high)
 
     def ece(probabilities: FloatArray) -> Estimate:
-        edges = bin_edges(probabilities)
+        edges = bin_edges(probabilities, _BINS)
         return estimate(lambda weights: expected_calibration_error(probabilities, test.labels, edges, weights))
 
     def squares(probabilities: FloatArray) -> Estimate:
@@ -212,7 +213,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     level = f"{calibration.level:.0%}"
     lines = [
         f"Protocol {calibration.protocol}, split {calibration.split_hash[:12]}, fold {calibration.fold}: fitted on "
-        f"{calibration.of_films}, measured on the test side; {level} intervals by patient.",
+        f"{calibration.of_films}, measured on the test side; {level} intervals by patient. ECE: in {_BINS} bins of "
+        "equal width.",
         "",
         "| finding | validation films (have it) | test films (have it) | ECE before | ECE after | Brier after | "
         "Brier of the prevalence alone |",

@@ -33,7 +33,7 @@ Film: TypeAlias = "Path | str | NDArray[np.uint8]"
 
 FloatArray = NDArray[np.float32]
 
-_NO_PLACES = (
+NO_PLACES = (
     "this model's regions are no places: each holds a few channels of the whole film, as the published code reads its "
     "maps. The heat map shows the published attention, laid out as if they were."
 )
@@ -213,7 +213,7 @@ class Model:
             ConfigError: the method says nothing about places.
         """
         if not self.joint.method.regions_are_places:
-            warnings.warn(_NO_PLACES, stacklevel=2)
+            warnings.warn(NO_PLACES, stacklevel=2)
         prepared, (geometry,) = self._prepared([film])
         heat = self.joint.phrase_map(self.joint.embed_images(prepared), [phrase], [0])[0].numpy()
         window = evaluation_window(self.prepared_size, self.joint.image_config)

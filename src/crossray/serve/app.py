@@ -23,6 +23,7 @@ from PIL import Image
 
 import crossray
 from crossray.errors import ConfigError, CrossRayError
+from crossray.inference.model import NO_PLACES
 from crossray.serve.answers import Findings, findings_answer
 from crossray.serve.asked import Batch, FilmAndPhrase, FilmAndText, OneFilm, Search
 from crossray.serve.decoder import Decoders
@@ -38,6 +39,8 @@ _PAGE = {
     "/viewer.css": ("viewer.css", "text/css; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in ("viewer.js", "ask.js", "film.js", "lists.js")},
 }
+
+_WHERE = "0 lowest to 255 highest of this phrase in this film: where, not whether"
 
 
 @dataclass
@@ -138,7 +141,8 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
 
         It has the film's own pixels, or fewer where ``longest`` asks for fewer; places are in the film's pixels.
         """
-        found = desk.run(asked.run).ground(desk.shelf.get(asked.film), asked.phrase, asked.longest)
+        run = desk.run(asked.run)
+        found = run.ground(desk.shelf.get(asked.film), asked.phrase, asked.longest)
         heat = by_hand(lambda: _png(np.rint(found.heat * 255).astype(np.uint8)))
         return {
             "width": found.heat.shape[1],
@@ -147,7 +151,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
             "seen": found.seen,
             "heat_png": base64.b64encode(heat).decode(),
             "regions": found.regions.tolist(),
-            "meaning": "0 lowest to 255 highest of this phrase in this film: where, not whether",
+            "meaning": _WHERE if run.model.joint.method.regions_are_places else NO_PLACES,
             "notice": NOTICE,
         }
 

@@ -81,7 +81,7 @@ class LoadedRun:
             "name": self.name,
             "method": method.name,
             "reads_reports": method.reads_reports,
-            "grounds_phrases": isinstance(method, GroundsPhrases),
+            "grounds_phrases": isinstance(method, GroundsPhrases) and method.regions_are_places,
             "grounds_words": isinstance(method, GroundsWords),
         }
 
