@@ -98,7 +98,7 @@ def test_the_caveat_is_printed_beside_every_table_of_them(asked: Path) -> None:
             assert part.splitlines()[2] == f"*{CAVEATS['text_probe']}*"
         assert f"<h3>{title}: area under the ROC curve</h3>" in page
     assert page.count("Read with care.") == 2
-    assert page.count("a bag of words does almost as well") == 6
+    assert page.count("a bag of words does almost as well") == 10
 
 
 def test_words_know_the_vocabulary_of_training_only() -> None:
