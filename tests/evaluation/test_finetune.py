@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crossray.data.augment import ImageInputConfig
-from crossray.evaluation.finetune import FilmPart, FinetuneConfig, finetune, masked_bce, selection_auc
+from crossray.encoders.image import ImageEncoderConfig
+from crossray.errors import ConfigError
+from crossray.evaluation import finetune as finetune_module
+from crossray.evaluation.cells import Arrays
+from crossray.evaluation.cohort import Cohort, Part
+from crossray.evaluation.finetune import Classifier, FilmPart, FinetuneConfig, finetune, masked_bce, selection_auc
 from crossray.evaluation.metrics import auroc
+from crossray.evaluation.models import FloorModel
+from crossray.evaluation.tasks import finetune_task
+from crossray.settings import build_settings
 
 IMAGE = ImageInputConfig(size=16)
 CONFIG = FinetuneConfig(epochs=3, batch_size=16, trunk_learning_rate=1e-2, head_learning_rate=1e-2)
@@ -111,3 +122,71 @@ def test_a_floor_may_have_a_rate_of_its_own() -> None:
     assert config.of_start(floor=False) == FinetuneConfig(trunk_learning_rate=1e-4)
     assert config.of_start(floor=True) == FinetuneConfig(trunk_learning_rate=1e-3)
     assert FinetuneConfig().of_start(floor=True) == FinetuneConfig()
+
+
+def _tuned(name: str, mode: str) -> Arrays:
+    """A cell of few films, from a small trunk with random weights."""
+    store = SimpleNamespace(pixels=lambda rows: _read(rows).repeat(2, axis=1).repeat(2, axis=2))
+    model = FloorModel(ImageEncoderConfig(name=name, pretrained="none"), ImageInputConfig(size=32), store, 8)
+    cohort = Cohort("0", _whole_part(0, 16), _whole_part(96, 112), _whole_part(128, 144), ())
+    config = build_settings(FinetuneConfig, {"epochs": 1, "batch_size": 8, "trunk": mode})
+    return finetune_task(model, store, ImageInputConfig(size=32), cohort, config)
+
+
+def _whole_part(start: int, stop: int) -> Part:
+    rows = np.arange(start, stop)
+    names = tuple(map(str, rows))
+    return Part(names, names, rows, rows, (), rows, LABELS[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "still", "learning"),
+    [("test_resnet", 2, ("stem", "conv1", "bn1", "layer1", "layer2"), ("layer3", "layer4")),
+     ("test_vit", 1, ("patch_embed", "pos_embed", "blocks.0", "blocks.4"), ("blocks.5", "norm"))],
+)  # fmt: skip
+def test_partial_fine_tuning_moves_the_last_stages_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, stages: int, still: tuple[str, ...], learning: tuple[str, ...]
+) -> None:
+    made: list[Classifier] = []
+    before: dict[str, Tensor] = {}
+
+    class Watched(Classifier):
+        def __init__(self, trunk: nn.Module, width: int, labels: int, dropout: float) -> None:
+            super().__init__(trunk, width, labels, dropout)
+            made.append(self)
+            before.update({name: value.clone() for name, value in trunk.state_dict().items()})
+
+    monkeypatch.setattr(finetune_module, "Classifier", Watched)
+    _tuned(name, f"partial:{stages}")
+    (model,) = made
+    after = model.trunk.state_dict()
+    moved = {
+        tensor.removeprefix("encoder.trunk.") for tensor in after if not torch.equal(after[tensor], before[tensor])
+    }
+    assert not [tensor for tensor in moved if tensor.startswith(still)]
+    for part in learning:
+        assert [tensor for tensor in moved if tensor.startswith(part)], part
+
+
+def test_partial_fine_tuning_of_every_stage_is_fine_tuning() -> None:
+    whole, every, part = (_tuned("test_resnet", mode)["scores"] for mode in ("finetune", "partial:5", "partial:1"))
+    np.testing.assert_array_equal(whole, every)
+    assert not np.allclose(whole, part)
+    with pytest.raises(ConfigError, match=r"test_resnet has 5 feature stages; the last 6 cannot learn.*partial:5"):
+        _tuned("test_resnet", "partial:6")
+
+
+@pytest.mark.parametrize("mode", ["frozen", "partial:0", "partial", "half"])
+def test_a_trunk_that_does_not_learn_is_no_fine_tuning(mode: str) -> None:
+    with pytest.raises(ConfigError, match="trunk"):
+        build_settings(FinetuneConfig, {"trunk": mode})
+
+
+def test_a_whole_trunk_is_written_as_before_so_that_finished_cells_still_stand() -> None:
+    assert "trunk" not in FinetuneConfig().model_dump(mode="json")
+    assert FinetuneConfig().choices == {}
+    part = FinetuneConfig(trunk="partial:2")
+    assert part.of_start(floor=True).model_dump(mode="json", exclude={"seed"})["trunk"] == "partial:2"
+    assert "seed" not in part.model_dump(exclude={"seed"})
+    assert part.choices == {"fine-tuning": "partial:2, only the trunk's last feature stages learn"}
+    assert build_settings(FinetuneConfig, part.model_dump(mode="json")) == part

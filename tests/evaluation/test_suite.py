@@ -71,6 +71,21 @@ def test_fine_tuning_is_also_shown_in_the_mean_with_the_probe(everything: Path) 
             assert found is None if ours is None or floor is None else found == pytest.approx(ours - floor)
 
 
+def test_part_of_the_trunk_is_fine_tuned_if_asked_and_the_results_say_so(
+    everything: Path, trained: Path, tmp_path: Path
+) -> None:
+    request = EvaluationRequest(
+        (trained / "runs",), tmp_path, tasks="finetune", settings=(*SETTINGS, "finetune.trunk=partial:1"), report=False
+    )
+    results = evaluate_runs(request)
+    assert results.provenance.choices["fine-tuning"].startswith("partial:1, only")
+    assert results.provenance.settings["finetune"] == read_results(everything).provenance.settings["finetune"] | {  # type: ignore[operator]
+        "trunk": "partial:1"
+    }
+    conditions = {"task": "finetune", "kind": "model", "metric": "Brier", "target": "Pleural Effusion"}
+    assert results.one(**conditions).value != read_results(everything).one(**conditions).value
+
+
 def test_grounding_stands_beside_chance_and_floors_that_never_look(everything: Path) -> None:
     results = read_results(everything)
     rows = results.select(task="grounding", metric="pointing game", target="all phrases")

@@ -1,4 +1,4 @@
-"""Full fine-tuning of an image encoder on labels: a small loop of its own, the same for every starting point.
+"""Fine-tuning of an image encoder, or of its last stages, on labels: a small loop of its own for every starting point.
 
 AdamW with a low learning rate for the trunk and a higher one for the head, linear warm-up and cosine decay, binary
 cross-entropy over the known labels, the epoch chosen on validation by the mean AUC of the labels that are frequent
@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crossray.data.augment import AugmentationConfig, ImageInputConfig, evaluation_view, training_view
 from crossray.evaluation.metrics import FloatArray, auroc, macro_mean, per_label
+from crossray.evaluation.trunk_mode import LearningTrunk, stages_that_learn
 from crossray.settings import Settings
 
 FilmReader = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
@@ -38,6 +39,8 @@ class FinetuneConfig(Settings):
 
     A trunk that has seen films needs a smaller step than one that has seen photographs only. A floor must be at its
     best, so ``floor_trunk_learning_rate`` may give it a rate of its own, chosen like the other on validation sides.
+
+    ``trunk: partial:k`` fine-tunes the last k feature stages alone, of the floor too.
     """
 
     epochs: int = Field(default=4, ge=1)
@@ -51,9 +54,24 @@ class FinetuneConfig(Settings):
     clip_norm: float = Field(default=1.0, gt=0)
     least_positives: int = Field(default=5, ge=0)
     seed: int = 0
+    trunk: LearningTrunk = "finetune"
     augmentation: AugmentationConfig = AugmentationConfig(
         crop="random", degrees=8.0, translate=0.03, scale=(0.92, 1.08), brightness=(0.85, 1.15), contrast=(0.85, 1.15)
     )
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_the_whole_trunk_learns(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # Finished cells and results name the settings they were made with: the default must still read as theirs.
+        content: dict[str, object] = serialise(self)
+        if self.trunk == "finetune":
+            content.pop("trunk", None)
+        return content
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What the reader of a table must know, if not the whole trunk was fine-tuned."""
+        part = stages_that_learn(self.trunk) is not None
+        return {"fine-tuning": f"{self.trunk}, only the trunk's last feature stages learn"} if part else {}
 
     def of_start(self, *, floor: bool) -> FinetuneConfig:
         """The recipe of one starting point: the floor's own rate is moved to its place, or dropped."""

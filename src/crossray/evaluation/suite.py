@@ -202,6 +202,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
             "retrieval": "ranks inside each fold's gallery, hits pooled over folds; a tie counts by its probability",
             **_class_retrieval_choice(folds),
             **_grounding_choice(folds),
+            **(config.finetune.choices if "finetune" in config.tasks else {}),
             "selection": "C, alpha and the epoch are chosen on each fold's validation side, never on its test side",
         },
         settings=config.model_dump(mode="json"),

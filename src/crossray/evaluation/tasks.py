@@ -16,6 +16,7 @@ from crossray.evaluation.models import Films, FloorModel, RunModel
 from crossray.evaluation.probe import FeatureSplit, ProbeConfig, linear_probe
 from crossray.evaluation.prompts import class_prompt, load_prompts
 from crossray.evaluation.summary import FoldScores
+from crossray.evaluation.trunk_mode import stages_that_learn
 from crossray.evaluation.zero_shot import ZeroShotConfig, zero_shot_scores
 
 CLASS_PROBABILITIES = "class probabilities"
@@ -84,9 +85,15 @@ def finetune_task(
     config: FinetuneConfig,
     progress: Progress | None = None,
 ) -> Arrays:
-    """Fine-tuning from the model's trunk."""
+    """Fine-tuning from the model's trunk, or of its last stages.
+
+    Raises:
+        ConfigError: it has fewer stages than should learn.
+    """
     parts = (cohort.train.film_part, cohort.validation.film_part, cohort.test.film_part)
-    trunk = model.trunk()
+    trunk, stages = model.trunk(), stages_that_learn(config.trunk)
+    if stages is not None:
+        trunk.encoder.learn_last(stages)
     result = finetune(trunk, trunk.encoder.pooled_channels, store.pixels, *parts, image, config, progress)
     return {
         **classification_arrays(cohort.test, result.test_scores),

@@ -213,6 +213,7 @@ def _provenance(
         choices={
             "training labels": f"{len(cohort.train)} studies of {trained_on}",
             "selection": "C and the epoch are chosen on the training store's validation side",
+            **(config.finetune.choices if "finetune" in config.tasks else {}),
             "tested": "every study of a store that nobody learned from; of others, the fold's test side",
         },
         settings=config.model_dump(mode="json"),

@@ -6,15 +6,13 @@ Spec: ``localized_evaluation``, section 2 (schedule) and section 7 (defects 4 an
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from crossray.errors import ConfigError
+from crossray.evaluation.trunk_mode import TrunkMode, stages_that_learn
 from crossray.settings import Settings
-
-TrunkMode = Annotated[str, Field(pattern=r"^(frozen|finetune|partial:[1-9][0-9]*)$")]
-"""``partial:k`` lets the trunk's last k feature stages learn, of a ViT its last k blocks (as timm counts them)."""
 
 
 class CosineDecay(Settings):
@@ -150,8 +148,7 @@ class LocalizedConfig(Schedule):
     @property
     def last_stages(self) -> int | None:
         """How many of the trunk's stages learn; ``None``: all or none."""
-        mode, _, stages = self.trunk.partition(":")
-        return int(stages) if mode == "partial" else None
+        return stages_that_learn(self.trunk)
 
 
 def batches_per_epoch(films: int, batch_size: int, *, keep_last: bool = False) -> int:

@@ -15,7 +15,8 @@ from crossray.data.augment import AugmentationConfig
 from crossray.evaluation.heads.segmentation import SegmentationHead
 from crossray.evaluation.heads.segmentation_losses import SegmentationLoss
 from crossray.evaluation.heads.yolo import YoloConfig
-from crossray.evaluation.localized.config import LocalizedConfig, Schedule, TrunkMode
+from crossray.evaluation.localized.config import LocalizedConfig, Schedule
+from crossray.evaluation.trunk_mode import TrunkMode
 from crossray.settings import Settings
 
 Kind = Literal["segmentation", "detection", "classification"]
