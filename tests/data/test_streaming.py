@@ -7,8 +7,10 @@ import json
 import multiprocessing
 import pickle
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
 from crossray.data.store_manifest import read_manifest
 from crossray.data.streaming.film_index import indexed_shard
+from crossray.data.streaming.remote import RemoteFolder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamable import make_streamable
 from crossray.data.verify import open_whole, verify_store
@@ -236,6 +239,21 @@ def test_a_store_without_index_says_what_to_do(tmp_path: Path, quick: StreamSett
 def test_addresses_that_cannot_be_read_are_refused(url: str, said: str, quick: StreamSettings) -> None:
     with pytest.raises(CrossRayError, match=said):
         Store.open(url, streaming=quick)
+
+
+def test_what_keeps_s3_from_asking_is_told_as_a_failure(quick: StreamSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoCredentialsError(Exception):
+        pass
+
+    def ask(*arguments: object) -> bytes:
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setitem(sys.modules, "botocore", ModuleType("botocore"))
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", exceptions := ModuleType("botocore.exceptions"))
+    monkeypatch.setattr(exceptions, "BotoCoreError", NoCredentialsError, raising=False)
+    monkeypatch.setattr(RemoteFolder, "_attempt", ask)
+    with pytest.raises(StoreError, match=r"s3://films/store/manifest\.json.*Unable to locate credentials"):
+        Store.open("s3://films/store", streaming=quick)
 
 
 def test_a_password_in_an_address_is_in_no_message(server: RangeServer, quick: StreamSettings) -> None:

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, yet not marked as exported
 
 from crossray.errors import LostProcessError
-from crossray.training.meeting import agree_on_name, launchers_store
+from crossray.training.meeting import agree_on_name, launchers_store, meet
 from crossray.training.roll_call import missing_from
 
 FOUR = [f"host a, process id {number}" for number in range(4)]
@@ -59,6 +60,13 @@ def test_a_meeting_gets_a_name_of_its_own_in_a_store_with_traces_of_earlier_ones
     (first,) = names()
     (second,) = names()
     assert first != second
+
+
+def test_a_store_of_torchrun_that_is_not_reached_is_told_in_words(listening: socket.socket) -> None:
+    port = listening.getsockname()[1]
+    listening.close()
+    with pytest.raises(LostProcessError, match=f"127.0.0.1:{port} is not reached .*torchrun runs on the first host"):
+        meet("gloo", 1, 2, SOON, torch.device("cpu"))
 
 
 def test_who_does_not_come_to_a_meeting_is_named(store: TCPStore) -> None:

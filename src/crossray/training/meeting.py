@@ -40,9 +40,15 @@ def meet(backend: str, rank: int, world: int, timeout: timedelta, device: torch.
     torch itself would look up addresses in the store at which the processes of before the restart could be reached.
 
     Raises:
-        LostProcessError: some did not come.
+        LostProcessError: some did not come, or torchrun's store cannot be reached.
     """
-    store = launchers_store(timeout)
+    try:
+        store = launchers_store(timeout)
+    except OSError as error:
+        raise LostProcessError(
+            f"torchrun's store at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} is not reached ({error}).",
+            remedy="Check that torchrun runs on the first host, and that this one reaches its address and port.",
+        ) from error
     name = agree_on_name(store, rank, world, timeout)
     dist.init_process_group(
         backend,

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import time
+from importlib import import_module
 from typing import Any
 
 from crossray.data.streaming.settings import StreamSettings
@@ -122,7 +123,12 @@ def _without_password(text: str) -> str:
 def _failures() -> tuple[type[Exception], ...]:
     from aiohttp import ClientError
 
-    return (OSError, asyncio.TimeoutError, ClientError)
+    kinds = (OSError, asyncio.TimeoutError, ClientError)
+    try:
+        of_s3 = import_module("botocore.exceptions")
+    except ImportError:
+        return kinds
+    return (*kinds, of_s3.BotoCoreError)  # no credentials, no connection: s3fs hands on what had no answer
 
 
 def _lasts(error: Exception) -> bool:
