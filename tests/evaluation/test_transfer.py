@@ -126,6 +126,7 @@ def test_trunks_alone_need_no_run(trained: Path, elsewhere: Path, tmp_path: Path
         ({"run": None}, {}, r"nothing to transfer\. Give the folder of a run, or --image-encoder"),
         ({"run": None, "image_encoders": ("random:resnet18",)}, {"tasks": ("zero_shot",)}, "no text for zero_shot"),
         ({}, {"image": {"size": 32}}, "the run says what its films look like"),
+        ({"image_encoders": ("random:resnet18",) * 2}, {}, r"two trunks are called 'resnet18 \(random\)'"),
     ],
 )
 def test_what_cannot_be_transferred_is_refused(

@@ -110,7 +110,7 @@ def compared(request: TransferRequest, films: JoinedFilms, size: int, config: Tr
     """The run with its floor, and the trunks from elsewhere.
 
     Raises:
-        ConfigError: there is neither, a task needs a run, or a trunk is none.
+        ConfigError: there is neither, a task needs a run, a trunk is none, or two have one name.
         CheckpointError: the run cannot be used.
     """
     run = None if request.run is None else find_runs([request.run], request.checkpoint)[0]
@@ -124,6 +124,12 @@ def compared(request: TransferRequest, films: JoinedFilms, size: int, config: Tr
         models[trunk_floor(run)] = FloorModel(floor, image, films, config.batch_size)
     for where in request.image_encoders:
         name, encoder = trunk_from_elsewhere(where, image.size)
+        if Evaluated(name) in models:
+            raise ConfigError(
+                f"two trunks are called '{name}'; a table could not tell them apart.",
+                field="--image-encoder",
+                remedy="Give each once, and files of the same name other names.",
+            )
         models[Evaluated(name)] = FloorModel(encoder, image, films, config.batch_size)
     return Compared(run, models, image, text)
 
