@@ -222,7 +222,8 @@ def test_class_attention_is_what_the_last_layer_computes() -> None:
     with torch.no_grad():
         found = model(batch).word_attention
         config = BertConfig(**(model.bert.config.to_dict() | {"attn_implementation": "eager"}))
-        eager: Any = BertModel(config, add_pooling_layer=False).eval()
+        eager: Any = BertModel(config, add_pooling_layer=False)
+        eager.eval()
         eager.load_state_dict(model.bert.state_dict())
         whole: Any = eager(batch.input_ids, batch.attention_mask.long(), output_attentions=True)
     by_token = whole.attentions[-1][:, :, 0].mean(dim=1)
