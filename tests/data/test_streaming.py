@@ -324,7 +324,21 @@ def test_a_cache_that_breaks_is_told_by_name(server: RangeServer, quick: StreamS
         store.pixels([0])
     (store.path / "origin.json").write_text("[]")
     with pytest.raises(StoreError, match=r"origin\.json: cannot be read.*by its URL again"):
-        Store.open(store.path)
+        Store.open(store.path, streaming=quick)
+
+
+def test_a_file_that_came_with_a_store_makes_nobody_ask_a_server(
+    local: Store, server: RangeServer, tmp_path: Path
+) -> None:
+    copy = tmp_path / "stores" / local.path.name
+    shutil.copytree(local.path, copy)
+    (copy / "origin.json").write_text(json.dumps({"url": server.url}))
+    store = Store.open(copy)
+    assert store.streamed is None
+    assert np.array_equal(store.pixels([0]), local.pixels([0]))
+    with pytest.raises(StoreError, match=r"do not belong to the store, for example 'origin\.json'"):
+        verify_store(copy)
+    assert not server.requests
 
 
 @pytest.mark.parametrize("protocol", ["file", "memory"])

@@ -98,7 +98,7 @@ class Store:
             ConfigError: the URL cannot be read with what is installed.
         """
         folder = store_folder(place, streaming)
-        origin = origin_of(folder)
+        origin = origin_of(folder, streaming)
         manifest = read_manifest(folder)
         studies: list[pa.RecordBatch] = []
         films: list[FilmShard] = []

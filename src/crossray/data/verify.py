@@ -78,7 +78,7 @@ def open_whole(place: Path | str, streaming: StreamSettings | None = None) -> St
         StoreError: as :func:`verify_store`.
     """
     folder = store_folder(place, streaming)
-    if origin_of(folder) is None:
+    if origin_of(folder, streaming) is None:
         verify_store(folder)
         return Store.open(folder)
     return Store.open(folder, every_value=True, streaming=streaming)
@@ -128,7 +128,7 @@ def _total(manifest: StoreManifest) -> int:
 
 
 def _check_strangers(path: Path, manifest: StoreManifest) -> None:
-    known = {*manifest.files, MANIFEST_NAME, ORIGIN_NAME}
+    known = {*manifest.files, MANIFEST_NAME, *([] if origin_of(path) is None else [ORIGIN_NAME])}
     strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in known)
     if strangers:
         raise StoreError(

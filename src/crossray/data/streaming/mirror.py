@@ -31,6 +31,7 @@ from crossray.files import (
 from crossray.settings import build_settings
 
 ORIGIN_NAME = "origin.json"
+_MIRRORS = "stores"
 _PIECE_BYTES = 16_000_000
 _PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -55,7 +56,7 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
             remedy="Run 'crossray data streamable STORE' where it lies, and upload its new files.",
         )
     name = f"{manifest.hash[:32]}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-    folder = chosen.made_folder("stores") / name
+    folder = chosen.made_folder(_MIRRORS) / name
     with explained_disk_errors(StoreError, folder):
         folder.mkdir(exist_ok=True)
         with _alone(folder.with_name(f"{name}.lock")):
@@ -65,14 +66,19 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
     return folder
 
 
-def origin_of(folder: Path) -> str | None:
+def origin_of(folder: Path, settings: StreamSettings | None = None) -> str | None:
     """The URL that a folder is the mirror of; ``None`` for a store that is all there.
+
+    Mirrors lie in the cache of the settings. Elsewhere a file that came with a store makes nobody ask a server.
 
     Raises:
         StoreError: it was a mirror, and does not say of what any more.
     """
     path = folder / ORIGIN_NAME
     if not path.is_file():
+        return None
+    cache = (settings or build_settings(StreamSettings, {})).folder
+    if folder.resolve().parent != (cache / _MIRRORS).resolve():
         return None
     try:
         return str(json.loads(path.read_bytes())["url"])
