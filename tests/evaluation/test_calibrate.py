@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -156,11 +157,20 @@ def test_other_weights_and_other_sentences_have_no_probability(
     assert "crossray calibrate was not called" in classified(run, trained, "test", own)[0].meaning[FINDING]
 
 
+def _says_the_same(file: Path, whole: bytes) -> bool:
+    try:
+        return bool(json.loads(file.read_bytes()) == json.loads(whole))
+    except ValueError:
+        return False
+
+
 def test_an_altered_calibration_is_refused(calibrated: Calibrated, tmp_path: Path) -> None:
     whole = (calibrated.run / CALIBRATION_FILE).read_bytes()
     for seed in range(25):
         (tmp_path / CALIBRATION_FILE).write_bytes(whole)
         flip_bit(tmp_path / CALIBRATION_FILE, seed)
+        if _says_the_same(tmp_path / CALIBRATION_FILE, whole):  # such as the last digit of a float, or the e of 1e-05
+            continue
         with pytest.raises(CheckpointError, match=r"calibration\.json.*crossray calibrate"):
             read_calibration(tmp_path)
     write_sealed_json(tmp_path / CALIBRATION_FILE, {"format_version": 99})

@@ -14,7 +14,7 @@ import numpy as np
 
 import crossray
 from crossray.errors import CheckpointError, ConfigError
-from crossray.evaluation.calibration import bin_edges, brier, expected_calibration_error
+from crossray.evaluation.calibration import BINS, brier, equal_mass_error
 from crossray.evaluation.cohort import Cohort, Part, build_cohort
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.intervals import bootstrap_weights, percentile_interval
@@ -42,7 +42,6 @@ from crossray.versions import now
 FEWEST = 10
 """Validation films with a finding, and without it, below which no line is fitted."""
 
-_BINS = 15  # of equal width, for the calibration error
 _AS_LOG_ODDS = Scaling(slope=1.0)
 
 
@@ -191,8 +190,7 @@ def _held_out(scaling: Scaling, prevalence: float, test: Scored, level: float) -
         return Estimate(value=found.estimate, low=found.low, high=found.high)
 
     def ece(probabilities: FloatArray) -> Estimate:
-        edges = bin_edges(probabilities, _BINS)
-        return estimate(lambda weights: expected_calibration_error(probabilities, test.labels, edges, weights))
+        return estimate(lambda weights: equal_mass_error(probabilities, test.labels, weights))
 
     def squares(probabilities: FloatArray) -> Estimate:
         return estimate(lambda weights: brier(probabilities, test.labels, weights))
@@ -213,8 +211,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     level = f"{calibration.level:.0%}"
     lines = [
         f"Protocol {calibration.protocol}, split {calibration.split_hash[:12]}, fold {calibration.fold}: fitted on "
-        f"{calibration.of_films}, measured on the test side; {level} intervals by patient. ECE: in {_BINS} bins of "
-        "equal width.",
+        f"{calibration.of_films}, measured on the test side; {level} intervals by patient. ECE: in {BINS} bins of "
+        "equal mass.",
         "",
         "| finding | validation films (have it) | test films (have it) | ECE before | ECE after | Brier after | "
         "Brier of the prevalence alone |",
