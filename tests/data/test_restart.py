@@ -20,11 +20,13 @@ from tests.data.studies import MemorySource, studies
 
 COUNT, SECONDS = 200, 0.004
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
 from crossray.data.prepare import PrepareConfig, prepare_store
 from tests.data.studies import MemorySource, studies
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
     source = MemorySource(studies({count}, {seconds}))
     prepare_store(source, Path(sys.argv[1]), PrepareConfig(size=16), workers=int(sys.argv[2]))
 """
