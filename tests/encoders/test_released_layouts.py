@@ -128,8 +128,7 @@ def test_a_resnet_is_told_by_its_tensors(tmp_path: Path, name: str, layout: str)
 def test_a_vit_is_told_by_its_tensors_and_others_are_not_guessed(tmp_path: Path) -> None:
     import timm
 
-    with torch.device("meta"):
-        vit = timm.create_model("vit_base_patch16_224", num_classes=0).state_dict()
+    vit = timm.create_model("vit_base_patch16_224", num_classes=0).state_dict()  # not on meta, where older timm breaks
     tensors = {key: torch.zeros(()).expand(value.shape) for key, value in vit.items()}
     torch.save({f"img_encoder_q.model.{key}": value for key, value in tensors.items()}, tmp_path / "vit.pth")
     assert architecture_of(tmp_path / "vit.pth") == "vit_base_patch16_224"
