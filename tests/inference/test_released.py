@@ -19,6 +19,7 @@ from torch.nn import functional as F
 import crossray
 from crossray.errors import CheckpointError
 from crossray.inference.model import Model
+from tests.inference.released_models import moved
 
 VOCABULARY, TOKENS, WIDTH = "minilm", 30522, 64
 TEXTS = ["Small right pleural effusion with atelectasis.", "The lungs are clear."]
@@ -34,16 +35,6 @@ def bert() -> Any:
         max_position_embeddings=128,
     )  # fmt: skip
     return BertModel(config)
-
-
-def moved(module: nn.Module) -> nn.Module:
-    """With running statistics that are not those of a fresh module."""
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d) and norm.running_mean is not None:
-            nn.init.normal_(norm.running_mean, std=0.1)
-            assert norm.running_var is not None
-            nn.init.uniform_(norm.running_var, 0.5, 1.5)
-    return module.eval()
 
 
 class Films(nn.Module):

@@ -24,8 +24,7 @@ from crossray.inference.released.layout import Layout, ReleasedFile
 from crossray.inference.released.lovt import LOVT
 from crossray.inference.released.prior import PRIOR
 from crossray.methods.build import build_method
-
-from .released_models import (
+from tests.inference.released_models import (
     FILMS,
     FULL,
     Sizes,

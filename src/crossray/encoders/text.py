@@ -138,8 +138,8 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: TokenBatch) -> TextFeatures:
         """Run the model once; an empty report is [CLS] [SEP]."""
         vectors, attention = self._token_vectors(tokens)
-        items, _ = self._items(tokens)
-        masks, slots = self.item_masks(tokens), tokens.input_ids.shape[1]
+        items, count = self._items(tokens)
+        masks, slots = self._masks(tokens, count), tokens.input_ids.shape[1]
         return TextFeatures(
             report=self._pool(vectors, tokens.attention_mask),
             words=sum_by_index(vectors, items, slots),
@@ -156,7 +156,10 @@ class TextEncoder(nn.Module):
 
         Those of ``tokens.readable`` stay with the host, which may read them without waiting for the device.
         """
-        _, count = self._items(tokens)
+        return self._masks(tokens, self._items(tokens)[1])
+
+    def _masks(self, tokens: TokenBatch, count: Tensor) -> ItemMasks:
+        """``count [B]`` is the number of items."""
         slots = tokens.input_ids.shape[1]
         place = torch.arange(slots, device=count.device)
         last = count.unsqueeze(1) - 1

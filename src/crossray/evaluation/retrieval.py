@@ -100,7 +100,7 @@ def vector_rank_counts(
 ) -> RankCounts:
     """:func:`rank_counts` of the scores ``queries @ gallery.T``, which never stand in memory all at once.
 
-    For galleries whose score matrix would be large: 20,000 pairs take 1.6 GB as float32, and this some 60 MB. Equal
+    For galleries whose score matrix would be large: 20,000 pairs take 1.6 GB as float32, and this some 100 MB. Equal
     candidates tie exactly, being scored once: a product of matrices gives equal columns different last digits. The
     suite ranks by :func:`rank_counts`, since its scores are fused, standardised over a gallery, or averaged over
     models, and so are no product of two vectors.
