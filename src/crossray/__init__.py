@@ -22,6 +22,7 @@ def load(
     checkpoint: str = "best",
     device: str = "cpu",
     vocabulary: str = "emilyalsentzer/Bio_ClinicalBERT",
+    revision: str | None = None,
 ) -> Model:
     """A trained run for use in other programs: ``crossray.load("runs/mine").embed_images(["film.dcm"])``.
 
@@ -31,12 +32,14 @@ def load(
         checkpoint: which of the run's weights, ``best`` or ``last``.
         device: where to compute.
         vocabulary: of a released checkpoint, which holds none: folder or hub id of the BERT that it began with.
+        revision: of a hub id: commit, tag or branch. Give the commit that ``crossray info owner/model`` prints to get
+            the same weights at every call.
 
     Raises:
-        CheckpointError, ConfigError: the folder is no run, or is damaged; the file is of another layout; or the hub has
-            nothing of that name.
+        CheckpointError, ConfigError: the folder is no run, or is damaged; the file is of another layout; it looks like a
+            path and is not there; or the hub has nothing of that name.
     """
     from crossray.inference.hub import local_run
     from crossray.inference.model import Model
 
-    return Model.load(local_run(run), checkpoint, device=device, vocabulary=vocabulary)
+    return Model.load(local_run(run, revision), checkpoint, device=device, vocabulary=vocabulary)

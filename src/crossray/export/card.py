@@ -90,6 +90,8 @@ def _training(config: ModelConfig, trained: TrainingFacts, reads_reports: bool) 
         budget = (f"{key} {trained.training.get(key, 'unknown')}" for key in ("epochs", "batch_size", "seed"))
         yield f"{', '.join(budget)}; {made.outcome}"
     yield f"weights {_short(trained.weights)}, by CrossRay {made.crossray}"
+    if trained.hub:
+        yield f"fetched from the hub as `{trained.hub}`, and exported again"
 
 
 def _began(pretrained: str) -> str:

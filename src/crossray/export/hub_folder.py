@@ -14,6 +14,7 @@ from crossray.export.parity import TEXTS, Parity, difference, noise_films
 from crossray.export.training_facts import NAMED_WEIGHTS
 from crossray.files import FileEntry, sha256_of, write_sealed_json, write_whole
 from crossray.inference.calibration import CALIBRATION_FILE
+from crossray.inference.hub import origin_of
 from crossray.inference.joint_model import JointModel
 from crossray.inference.run_files import (
     CONFIG_FILE,
@@ -50,6 +51,7 @@ def write_hub_folder(run: Path, checkpoint: str, model: JointModel, prepared_siz
         prepared_size=prepared_size,
         # Of an export that is exported again still those of the run: calibration and results name them.
         weights_of=own.weights_of or sha256_of(checkpoint_file(run, checkpoint)),
+        hub=origin_of(run),
         files={name: FileEntry.of(out / name) for name in (CONFIG_FILE, WEIGHTS, "tokenizer/tokenizer.json")},
     )
     write_sealed_json(out / MANIFEST_FILE, manifest.model_dump(mode="json"))

@@ -10,6 +10,7 @@ from crossray.data.split_files import read_split
 from crossray.data.store_manifest import read_manifest
 from crossray.errors import CrossRayError
 from crossray.files import sha256_of
+from crossray.inference.hub import origin_of
 from crossray.inference.run_files import CONFIG_FILE, RunManifest, checkpoint_file, read_run_manifest
 from crossray.settings import read_yaml
 
@@ -24,6 +25,7 @@ class TrainingFacts:
     Attributes:
         manifest: the run's.
         weights: sha256 of the checkpoint, of an exported folder that of the run it was made from.
+        hub: ``owner/model@commit`` if it came from the hub.
         source: name of the source of its store; None where the store is not at hand.
         split: name of its split; None where that is not at hand.
         data, training: sections of its recipe; empty in an exported folder, which keeps the model alone.
@@ -31,6 +33,7 @@ class TrainingFacts:
 
     manifest: RunManifest
     weights: str
+    hub: str | None
     source: str | None
     split: str | None
     data: dict[str, Any]
@@ -48,6 +51,7 @@ class TrainingFacts:
         return cls(
             manifest=manifest,
             weights=manifest.weights_of or sha256_of(checkpoint_file(run, checkpoint)),
+            hub=origin_of(run),
             source=_source(Path(str(data.get("store"))), manifest.made_from.get("store")),
             split=_split(str(data.get("split")), manifest.made_from.get("split")),
             data=data,

@@ -53,6 +53,7 @@ class RunManifest(Settings):
         made_from: hashes of ``store`` and ``split``, and of the file of ``initial_weights`` if there is one.
         prepared_size: side of the films in its store; runs of earlier versions do not say it.
         weights_of: of an exported folder: sha256 of the checkpoint it was made from.
+        hub: of an export of a model from the hub: ``owner/model@commit``.
         sittings: one, unless it was resumed with other code or another environment. Earlier versions have none.
         files: what was written; while it trains, only what does not change any more.
     """
@@ -64,6 +65,7 @@ class RunManifest(Settings):
     made_from: dict[str, str] = Field(default_factory=dict)
     prepared_size: int | None = None
     weights_of: str | None = None
+    hub: str | None = None
     sittings: tuple[Sitting, ...] = ()
     files: dict[str, FileEntry] = Field(default_factory=dict)
 
