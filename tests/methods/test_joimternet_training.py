@@ -11,10 +11,17 @@ import pytest
 import torch
 
 from crossray.inference.joint_model import JointModel
+from crossray.methods.joimternet.config import JoImTeRNetConfig
 from crossray.methods.joimternet.method import JoImTeRNet
 from crossray.tensor_file import read_tensors
+from crossray.training.clipping import clip_gradients
+from crossray.training.config import TrainingConfig
+from crossray.training.distributed import start_fabric
+from crossray.training.optimizers import build_optimizer
 from crossray.training.pretrain import pretrain
 from crossray.training.recipe import Recipe
+from tests.small_model import small_method
+from tests.training.fakes import QUIET
 from tests.training.stores import phantom_store, small_recipe
 
 
@@ -68,3 +75,18 @@ def test_the_run_says_how_its_reports_are_pooled(tmp_path: Path) -> None:
     assert model.method.text_encoder.config.report_pooling == "cls"
     assert model.tokenizer.special_ids[0] == 0
     assert model.tokenizer.mask_id == model.tokenizer.vocabulary_size - 1
+
+
+def test_each_side_is_clipped_with_its_projections_as_the_published_encoders_hold_them() -> None:
+    method = small_method(JoImTeRNetConfig(embed_dim=16, phrases=True))
+    config = TrainingConfig(clip_norm=1.5, clip="by_encoder")
+    for parameter in method.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer = build_optimizer(method, config.optimizer)
+    clip_gradients(start_fabric(QUIET, config.precision), method, optimizer, config)
+    films = ("image_encoder", "global_projection", "region_projection")
+    norms = {True: 0.0, False: 0.0}
+    for name, parameter in method.named_parameters():
+        assert parameter.grad is not None
+        norms[name.split(".")[0] in films] += float(parameter.grad.square().sum())
+    assert {side: square**0.5 for side, square in norms.items()} == pytest.approx({True: 1.5, False: 1.5}, rel=1e-4)

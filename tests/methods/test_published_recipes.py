@@ -119,3 +119,26 @@ def test_every_published_recipe_takes_a_step(path: Path) -> None:
         for task in (None, *(one.name for one in method.auxiliary_tasks)):
             terms = take_a_step(method, recipe, stage, task)
             assert terms
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(FOLDER).with_suffix("")))
+def test_weight_decay_spares_norms_and_biases_only_where_the_source_does(path: Path) -> None:
+    training = load_recipe(path).training
+    optimizers = [training.optimizer, *(stage.optimizer for stage in training.stages if stage.optimizer is not None)]
+    # The released optimisers are given all parameters; CLIP and SigLIP alone are recipes of our own (baselines, 4).
+    expected = "weights" if path.stem in ("clip", "siglip") else "all"
+    assert [optimizer.decay for optimizer in optimizers] == [expected] * len(optimizers)
+
+
+def test_a_study_shows_a_film_drawn_anew_where_the_source_draws_one() -> None:
+    drawn = {path.stem for path in FOLDER.glob("*.yaml") if load_recipe(path).data.film_choice == "random"}
+    of_lovt = {"lovt", "lovt_30", "lovt_clip_star", "lovt_convirt", "convirt"}
+    assert drawn == of_lovt | {"prior", "joimternet", "joimternet_phrase"}
+
+
+def test_convirt_is_what_lovt_s_configuration_of_it_says_but_for_its_heads_and_budget() -> None:
+    convirt, lovt = (load_recipe(FOLDER / f"{name}.yaml") for name in ("convirt", "lovt_convirt"))
+    assert convirt.image == lovt.image
+    assert convirt.training.optimizer == lovt.training.optimizer
+    assert convirt.text_encoder.punctuation == lovt.text_encoder.punctuation == "keep"
+    assert convirt.training.caption == lovt.training.caption == "sentence"

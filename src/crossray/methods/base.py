@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -172,6 +173,8 @@ class Method(nn.Module, ABC):
         image_views: 2 asks the loader for a second view of each film (``PairBatch.second_view``).
         reads_reports: False for image-only comparators: they have no retrieval and no zero-shot classification.
         local_unit: what the items of :class:`TextEmbedding` are.
+        clipped_with: of modules beside the encoders, by their first name, the encoder whose gradient theirs is clipped
+            with (``training.clip: by_encoder``); the others are clipped together.
         regions_are_places: False where a published defect makes each region of parts of all places, so that a map of
             regions cannot be laid over a film.
     """
@@ -181,6 +184,7 @@ class Method(nn.Module, ABC):
     image_views: ClassVar[int] = 1
     reads_reports: ClassVar[bool] = True
     local_unit: ClassVar[Literal["word", "sentence"] | None] = None
+    clipped_with: ClassVar[Mapping[str, Literal["image_encoder", "text_encoder"]]] = MappingProxyType({})
     regions_are_places: bool = True
 
     @property

@@ -9,18 +9,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from crossray.methods.base import Method
 from crossray.training.config import TrainingConfig
 from crossray.training.optimizers import encoder_of
 from crossray.training.sharding import is_shared_out, put_together
 from crossray.training.step import DivergedError
 
 
-def clip_gradients(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, config: TrainingConfig
-) -> Tensor:
+def clip_gradients(fabric: Fabric, model: Method, optimizer: torch.optim.Optimizer, config: TrainingConfig) -> Tensor:
     """Clip to ``config.clip_norm``; the norm of the whole gradient before, still on the device.
 
-    With ``clip: by_encoder`` each encoder, and all that belongs to neither, has a norm of its own (JoImTeRNet).
+    With ``clip: by_encoder`` each encoder, with what the method clips with it, and all that belongs to neither have a
+    norm of their own (JoImTeRNet).
     """
     if config.clip_norm is None:
         raise ValueError("there is no norm to clip to")
@@ -58,10 +58,10 @@ def _clip(part: list[nn.Parameter], limit: float) -> Tensor:
     return norm
 
 
-def _parts(model: nn.Module, config: TrainingConfig) -> Iterable[list[nn.Parameter]]:
+def _parts(model: Method, config: TrainingConfig) -> Iterable[list[nn.Parameter]]:
     parts: dict[str | None, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            part = encoder_of(name) if config.clip == "by_encoder" else None
+            part = model.clipped_with.get(name.split(".")[0], encoder_of(name)) if config.clip == "by_encoder" else None
             parts.setdefault(part, []).append(parameter)
     return parts.values()

@@ -135,10 +135,11 @@ class TrainingConfig(Settings):
     them a process encodes at a time. With ``accumulation: plain`` each micro-batch is contrasted by itself and the
     gradients are averaged (LoVT: 16 of 32 pairs); with ``cached`` all pairs of the batch meet, as if it were encoded
     at once (gradient caching, at the price of encoding twice). ``clip_norm`` bounds the gradient's norm: of the whole
-    model or, with ``clip: by_encoder``, of each encoder and of what belongs to neither. ``caption: sentence`` shows
-    one random sentence a step; ``sentence_order`` moves sentences about in training (``swaps`` LoVT, ``shuffle``
-    PRIOR). ``use_validator`` also has the passed-in validator run (retrieval, from the command
-    line). ``initial_weights`` is a run's folder (its best weights and its tokenizer) or a checkpoint to start from.
+    model or, with ``clip: by_encoder``, of each encoder (JoImTeRNet's with their projections) and of what belongs to
+    neither. ``caption: sentence`` shows one random sentence a step; ``sentence_order`` moves sentences about in
+    training (``swaps`` LoVT, ``shuffle`` PRIOR). ``use_validator`` also has the passed-in validator run (retrieval,
+    from the command line). ``initial_weights`` is a run's folder (its best weights and its tokenizer) or a checkpoint
+    to start from.
 
     ``stages`` says which stages of the method are trained, in its order, and how long: optimiser and schedule begin
     anew at each. ``epochs`` is then their sum and need not be written.

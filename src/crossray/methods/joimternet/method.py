@@ -16,7 +16,9 @@ reproduced.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -75,6 +77,17 @@ class JoImTeRNet(Method):
 
     name: ClassVar[str] = "joimternet"
     local_unit: ClassVar[Literal["word"]] = "word"
+    # The published encoders hold their projections and the language head; each is clipped by itself (section 4.4).
+    clipped_with: ClassVar[Mapping[str, Literal["image_encoder", "text_encoder"]]] = MappingProxyType(
+        {
+            "global_projection": "image_encoder",
+            "region_projection": "image_encoder",
+            "report_projection": "text_encoder",
+            "word_projection": "text_encoder",
+            "phrases": "text_encoder",
+            "language": "text_encoder",
+        }
+    )
 
     def __init__(
         self,
