@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,18 @@ def results_page(folder: Path) -> str:
         if (folder / name / "table.md").is_file():
             chapters.append(table_chapter(folder / name, title))
     # One empty line before each title: a table would swallow a title that follows at once.
-    return "\n".join([HEAD, *(chapter.rstrip("\n") + "\n" for chapter in chapters)])
+    return "\n".join([HEAD, contents(chapters), *(chapter.rstrip("\n") + "\n" for chapter in chapters)])
+
+
+def contents(chapters: list[str]) -> str:
+    """A link to each chapter, with what its notes say first."""
+    lines = []
+    for chapter in chapters:
+        title = chapter.partition("\n")[0].removeprefix("## ")
+        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+        said = re.search(r"^\*\*What it teaches\.\*\* (.+?)(?:[.:;](?=\s)|\n\n)", chapter, re.MULTILINE | re.DOTALL)
+        lines.append(f"- [{title.partition(' (')[0]}](#{anchor})" + (f": {' '.join(said[1].split())}" if said else ""))
+    return "\n".join(lines) + "\n"
 
 
 def evaluation_chapter(folder: Path) -> str:
@@ -61,7 +73,9 @@ def evaluation_chapter(folder: Path) -> str:
     # Where crossray transfer wrote them: scores inside groups of studies, and what could stand in for a finding.
     more = [folder / name for name in ("groups.md", "confounding.md") if (folder / name).is_file()]
     inside = "\n".join(one_deeper(one_deeper(file.read_text(encoding="utf-8"))) for file in more)
-    return f"## {folder.name} ({title.removeprefix('# Results: ')})\n{notes_of(folder)}{one_deeper(body)}\n{inside}"
+    protocol = title.removeprefix("# Results: ")
+    name = folder.name if protocol == folder.name else f"{folder.name} ({protocol})"
+    return f"## {name}\n{notes_of(folder)}{one_deeper(body)}\n{inside}"
 
 
 def notes_of(folder: Path) -> str:

@@ -71,3 +71,9 @@ def test_data_flows_are_arrows_and_none_is_left_as_its_source(site: Path) -> Non
 def test_pictures_of_the_results_are_on_the_site_and_their_files_are_not(site: Path) -> None:
     kinds = {file.suffix for file in (site / "results").rglob("*") if file.is_file()}
     assert kinds == {".png"}
+
+
+def test_intervals_of_tables_are_not_parted(site: Path) -> None:
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", (site / "methods" / "clip.html").read_text(encoding="utf-8"))
+    assert "0.891 [0.848,&nbsp;0.928]" in cells
+    assert [cell for cell in cells if re.search(r"\[[\d.]+, [\d.]+\]", cell)] == []

@@ -121,19 +121,22 @@ def number(value: float | None, metric: str, *, signed: bool = False) -> str:
     if value is None:
         return "–"
     if is_share(metric):
-        return f"{100 * value:+.1f}" if signed else f"{100 * value:.1f}"
-    if metric == "median rank":
-        return f"{value:+.1f}" if signed else f"{value:.1f}"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+        return _printed(100 * value, 1, signed)
+    return _printed(value, 1 if metric == "median rank" else 3, signed)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
     """``0.812 [0.790, 0.834]``, without the brackets where there is no interval, a dash where there is no value."""
     if value is None:
         return "–"
-    style = "+.3f" if signed else ".3f"
-    bounds = "" if low is None or high is None else f" [{low:{style}}, {high:{style}}]"
-    return f"{value:{style}}{bounds}"
+    if low is None or high is None:
+        return _printed(value, 3, signed)
+    return f"{_printed(value, 3, signed)} [{_printed(low, 3, signed)}, {_printed(high, 3, signed)}]"
+
+
+def _printed(value: float, places: int, signed: bool) -> str:
+    """With a minus sign, which is as wide as a plus, instead of a hyphen, where a line may end."""
+    return f"{value:{'+' if signed else ''}.{places}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def is_share(metric: str) -> bool:
