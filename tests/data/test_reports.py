@@ -297,6 +297,11 @@ def test_bytes_that_are_no_text_are_refused_by_file(content: bytes) -> None:
         decode_report(content, "r1.txt")
 
 
+def test_a_control_character_in_a_report_is_named_by_its_line() -> None:
+    with pytest.raises(StudyError, match=r"r1\.txt.*line 2 holds the control character 0x00"):
+        decode_report("Größe normal.\nNo \0effusion.".encode(), "r1.txt")
+
+
 def test_an_unknown_section_name_is_refused() -> None:
     with pytest.raises(ValueError, match="'summary' is not a section"):
         parse_sections({"summary": "x"})  # type: ignore[dict-item]  # the mistake is the point

@@ -39,6 +39,37 @@ def test_every_encoding_and_delimiter_gives_the_same_rows(tmp_path: Path, conten
     assert table.rows[0]["no such column"] == ""
 
 
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["no mark", "bom"])
+def test_rows_in_different_encodings_are_each_read_in_their_own(tmp_path: Path, mark: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(mark + "id,text\n1,Größe\n".encode() + "2,Größe – é»\n".encode("cp1252") + "3,łódź\n".encode())
+    assert [row["text"] for row in read_table(path).rows] == ["Größe", "Größe – é»", "łódź"]
+
+
+def test_a_control_character_costs_its_row_and_not_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,text\n1,whole\n2,cut\0off\n3,a longer text that leaves the file a text file" + "." * 100)
+    rows = read_table(path).rows
+    assert [row.malformed for row in rows] == [None, "the column 'text' holds the control character 0x00.", None]
+    pq.write_table(pa.table({"id": ["1"], "text": ["cut\0off"]}), tmp_path / "t.parquet")
+    assert "0x00" in (read_table(tmp_path / "t.parquet").rows[0].malformed or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'a,b\n1,"two\nlines"\n2,"open\n3,x\n', r"t.csv, row 2: .*left open.*begins in line 4"),
+        (b'a,b\n1,"say "so" here"\n', r"t.csv, row 1: .*not doubled.*begins in line 2"),
+        (b"a,b\n1,x\n2,caf\x81\n", r"t.csv: is not text \(line 3 is neither utf-8 nor cp1252\)"),
+    ],
+)
+def test_what_spoils_a_table_is_named_by_its_place(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_table(path)
+
+
 def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("studyid,report\na,b\n")

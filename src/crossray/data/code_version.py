@@ -18,6 +18,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "describe.py",
         "dicom_manifest.py",
         "dicom_scan.py",
+        "export_walk.py",
         "pairs.py",
         "progress.py",
         "pool.py",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 from pydicom.config import IGNORE
@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 from crossray.data.dicom_file import looks_like_dicom, read_start
 from crossray.data.dicom_header import DicomHeader, read_header
+from crossray.data.export_walk import files_below
 from crossray.data.study import View
 from crossray.errors import DataError, StudyError
 
@@ -65,9 +66,17 @@ def scan_export(
     Raises:
         DataError: the folder is missing or empty, a folder in it cannot be listed, or a worker was killed.
     """
-    paths = sorted(_files_below(folder, [path.resolve() for path in leave_out]))
-    if not paths:
+    found = files_below(folder, leave_out)
+    passed = [ScannedFile(path, "linked_folder", reason) for path, reason in found.linked_folders.items()]
+    passed += [ScannedFile(path, "no_file", "is a pipe, socket or device, not a file.") for path in found.no_files]
+    if not found.files:
         raise DataError("holds no files.", file=folder, remedy="Give the folder with the exported DICOM files.")
+    return sorted([*_scanned(folder, found.files, key, workers, show), *passed], key=attrgetter("path"))
+
+
+def _scanned(
+    folder: Path, paths: Sequence[str], key: str, workers: int, show: Callable[[int, int], None]
+) -> list[ScannedFile]:
     scan = partial(scan_file, folder, key=key)
     if workers <= 1 or len(paths) <= _FILES_A_TASK:
         return _counted(map(scan, paths), len(paths), show)
@@ -156,18 +165,3 @@ def _counted(files: Iterator[ScannedFile], total: int, show: Callable[[int, int]
         scanned.append(file)
         show(len(scanned), total)
     return scanned
-
-
-def _files_below(folder: Path, leave_out: Sequence[Path]) -> Iterator[str]:
-    if not folder.is_dir():
-        raise DataError("is not a folder.", file=folder, remedy="Give the folder with the exported DICOM files.")
-    for place, folders, names in os.walk(folder, onerror=_unlisted):
-        folders[:] = [name for name in folders if (Path(place) / name).resolve() not in leave_out]
-        for name in names:
-            path = Path(place) / name
-            if path.resolve() not in leave_out:
-                yield path.relative_to(folder).as_posix()
-
-
-def _unlisted(error: OSError) -> None:
-    raise DataError(f"cannot be listed ({error.strerror}).", file=error.filename) from error

@@ -6,7 +6,6 @@ exactly one section, and every such character of a body in exactly one sentence.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,20 +14,13 @@ from typing import get_args
 from crossray.data.headings import Heading, find_headings
 from crossray.data.sentences import split_sentences, words
 from crossray.data.study import Report, Section, SectionName, Sentence, Span
+from crossray.data.text_encoding import CONTROL, decode_text
 from crossray.errors import StudyError
 
 __all__ = ["decode_report", "parse_report", "parse_sections", "words"]
 
 _HISTORY: tuple[SectionName, ...] = ("indication", "comparison", "technique")
 _PARAGRAPH_END = re.compile(r"(?:\r\n|\r|\n)[^\S\r\n]*(?:\r\n|\r|\n)")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def parse_report(text: str) -> Report:
@@ -65,24 +57,17 @@ def parse_sections(parts: Mapping[SectionName, str]) -> Report:
 
 
 def decode_report(content: bytes, file: Path | str | None = None) -> str:
-    """The text of a report file: UTF-8 or UTF-16/32 by their marks, else UTF-8, else Windows-1252.
+    """The text of a report file, as :func:`crossray.data.text_encoding.decode_text`.
 
     Raises:
-        StudyError: the bytes are no text in any of these.
+        StudyError: the bytes are no text in any usual encoding, or hold control characters.
     """
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    candidates = [encoding] if encoding else ["utf-8", *_utf16_by_zeros(content), "cp1252"]
-    for candidate in candidates:
-        try:
-            text = content.decode(candidate).removeprefix("\ufeff")
-        except UnicodeDecodeError:
-            continue
-        if not _CONTROL.search(text):
-            return text
-    tried = ", ".join(candidates)
-    raise StudyError(
-        f"the report is not text (tried {tried}).", file=file, remedy="Save it as UTF-8 text, one report a file."
-    )
+    text = decode_text(content, file)
+    if found := CONTROL.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        problem = f"is not text (line {line} holds the control character 0x{ord(found[0]):02x})."
+        raise StudyError(problem, file=file, remedy="Save it as UTF-8 text, one report a file.")
+    return text
 
 
 def _bodies(text: str, headings: tuple[Heading, ...], has_findings: bool) -> Iterator[tuple[SectionName, Span]]:
@@ -113,14 +98,3 @@ def _stripped(text: str, start: int, end: int) -> Span:
     body = text[start:end]
     start += len(body) - len(body.lstrip())
     return Span(start, start + len(body.strip()))
-
-
-def _utf16_by_zeros(content: bytes) -> list[str]:
-    """UTF-16 without its mark: Latin letters leave every second byte zero."""
-    sample = content[:2000]
-    if len(sample) < 4:
-        return []
-    low, high = sample[0::2].count(0) / len(sample[0::2]), sample[1::2].count(0) / len(sample[1::2])
-    if high > 0.5 and low < 0.1:
-        return ["utf-16-le"]
-    return ["utf-16-be"] if low > 0.5 and high < 0.1 else []

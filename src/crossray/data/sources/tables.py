@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from crossray.data.reports import decode_report
+from crossray.data.text_encoding import CONTROL, decode_text
 from crossray.errors import CrossRayError, DataError
 
 _DELIMITERS = ",;\t"
 # Reports of ten thousand words in one cell are long, but no reason to stop: csv's own limit is 131072 characters.
 LONGEST_CELL = 10_000_000
+#: Share of control characters above which a file is no text: below it, the rows that hold one are malformed.
+_MOST_CONTROL = 0.01
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Table:
 def read_table(path: Path, required: Sequence[str] = ()) -> Table:
     """A CSV (UTF-8 with or without BOM, UTF-16, Windows-1252; comma, semicolon or tab) or a Parquet file.
 
+    Rows with a cell too many or too few, or with a control character, are ``malformed``, not refused.
+
     Raises:
         DataError: the file is missing, is no table, has a column twice, or lacks a required one.
     """
@@ -82,17 +86,13 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
 
 def _read_csv(path: Path) -> Table:
     try:
-        text = decode_report(path.read_bytes(), path)
+        text = decode_text(path.read_bytes(), path)
     except CrossRayError as error:
-        raise DataError(error.problem, file=path, remedy=error.remedy) from error
+        raise DataError(error.problem, file=error.file, remedy=error.remedy) from error
     text = text.lstrip("\r\n")
-    header, _, _ = text.partition("\n")
-    delimiter = max(_DELIMITERS, key=header.count)
-    csv.field_size_limit(LONGEST_CELL)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise DataError(f"is not a CSV table: {error}.", file=path, remedy="Is a quotation mark left open?") from error
+    if len(CONTROL.findall(text)) > _MOST_CONTROL * len(text):
+        raise DataError("is not text.", file=path, remedy="Save the table as CSV in UTF-8, or as Parquet.")
+    lines = _lines(text, path)
     if not any(cell.strip() for line in lines for cell in line):
         raise DataError("is empty.", file=path)
     columns = tuple(name.strip() for name in lines[0])
@@ -101,12 +101,39 @@ def _read_csv(path: Path) -> Table:
     return Table(path, columns, tuple(_row(number, columns, line) for number, line in numbered))
 
 
+def _lines(text: str, path: Path) -> list[list[str]]:
+    header, _, _ = text.partition("\n")
+    delimiter = max(_DELIMITERS, key=header.count)
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines: list[list[str]] = []
+    begins = 1
+    try:
+        for line in reader:
+            lines.append(line)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"is not a CSV table: {error}.",
+            file=path,
+            row=len(lines) or None,
+            remedy=f"Is a quotation mark left open, or not doubled? The row begins in line {begins}.",
+        ) from error
+    return lines
+
+
 def _row(number: int, columns: tuple[str, ...], cells: list[str]) -> Row:
     values = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
     malformed = None
     if len(cells) != len(columns):
         malformed = f"has {len(cells)} cells, the header has {len(columns)}: is a text with the delimiter not quoted?"
-    return Row(number, values, malformed)
+    return Row(number, values, malformed or _control_character(values))
+
+
+def _control_character(cells: Mapping[str, str]) -> str | None:
+    found = ((name, CONTROL.search(cell)) for name, cell in cells.items())
+    where = next(((name, match[0]) for name, match in found if match), None)
+    return f"the column '{where[0]}' holds the control character 0x{ord(where[1]):02x}." if where else None
 
 
 def _read_parquet(path: Path) -> Table:
@@ -117,10 +144,8 @@ def _read_parquet(path: Path) -> Table:
         table = pq.read_table(path)
     except pa.ArrowInvalid as error:
         raise DataError(f"is not a Parquet table: {error}.", file=path) from error
-    rows = tuple(
-        Row(number, {name: _as_text(value) for name, value in values.items()})
-        for number, values in enumerate(table.to_pylist(), start=1)
-    )
+    texts = ({name: _as_text(value) for name, value in values.items()} for values in table.to_pylist())
+    rows = tuple(Row(number, cells, _control_character(cells)) for number, cells in enumerate(texts, start=1))
     return Table(path, tuple(table.column_names), rows)
 
 
