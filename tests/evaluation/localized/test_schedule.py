@@ -65,17 +65,43 @@ def test_a_cosine_without_warm_up_or_of_warm_up_alone_is_defined() -> None:
     assert [CosineDecay(warmup_steps=2, total_steps=2).factor(step) for step in range(4)] == [0, 0.5, 1, 0]
 
 
-@pytest.mark.parametrize(("clamped", "last"), [(True, 0.0), (False, 0.5)])
-def test_every_step_of_a_training_has_the_rate_of_the_cosine(clamped: bool, last: float) -> None:
+@pytest.mark.parametrize("clamped", [True, False])
+def test_every_step_of_a_training_has_the_rate_of_the_cosine(clamped: bool) -> None:
     # Two batches an epoch: the epochs end with the steps 1, 3, 5, 7, 9.
     cosine = {"warmup_steps": 2, "total_steps": 6, "clamped": clamped}
     result = train(config(cosine=cosine, max_epochs=5, patience=9))
     rates = [record.learning_rate / 1e-2 for record in result.history]
     quarter = 0.5 * (1 + math.cos(math.pi / 4))
-    expected = [0.5, quarter, 1 - quarter, 0 if clamped else 1 - quarter, 0 if clamped else quarter]
-    assert rates == pytest.approx(expected)
-    step_8 = CosineDecay.model_validate(cosine).factor(8)
-    assert step_8 == pytest.approx(last)
+    falls, rises = [0.5, quarter, 1 - quarter], [1 - quarter, quarter]
+    assert rates == pytest.approx(falls if clamped else falls + rises)
+
+
+@pytest.mark.parametrize(
+    ("total", "looked", "steps"),
+    [(5, [1, 2, 3], 5), (6, [1, 2, 3], 6), (7, [1, 2, 3, 4], 7), (99, [1, 2, 3, 4, 5], 10)],
+)
+def test_a_clamped_cosine_ends_the_training_with_its_last_step(total: int, looked: list[int], steps: int) -> None:
+    drawn: list[Tensor] = []
+    part = labels_part(8)
+
+    def counted(places: Tensor) -> Tensor | FeatureMaps:
+        drawn.append(places)
+        return part.inputs(places)
+
+    cosine = {"warmup_steps": 1, "total_steps": total}
+    counting = LocalizedPart(counted, part.targets, part.places)
+    result = train(config(cosine=cosine, max_epochs=5, patience=9), part=counting)  # two batches an epoch
+    assert [record.epoch for record in result.history] == looked
+    assert len(drawn) == steps
+
+
+def test_the_end_of_the_cosine_is_looked_at_before_the_first_look_and_is_the_last_epoch() -> None:
+    seldom = config(cosine={"warmup_steps": 1, "total_steps": 5}, max_epochs=200, first_look=10, patience=10)
+    assert [record.epoch for record in train(seldom).history] == [3]
+    of_films = seldom.of_films(8)
+    assert (of_films.max_epochs, of_films.fewest_epochs, of_films.looks(3)) == (3, 3, 1)
+    published = seldom.model_copy(update={"cosine": CosineDecay(warmup_steps=1, total_steps=5, clamped=False)})
+    assert published.of_films(8).max_epochs == 200
 
 
 def test_a_rate_has_one_master() -> None:

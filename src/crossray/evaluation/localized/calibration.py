@@ -56,8 +56,9 @@ class Calibration:
         if took and not together:
             each = sum(took) / len(took)
             return Expected(each * len(to_do), each * len(to_do), f"mean of {len(took)} finished trainings")
-        pace, schedule = self._pace(run, together), run.protocol.schedule
         sizes = [len(side) for side in (run.films.train, run.films.validation, run.films.test)]
+        rate = run.protocol.learning_rates[0]
+        pace, schedule = self._pace(run, together), run.protocol.config(rate, 0, sizes[0]).of_films(sizes[0])
         epochs = (schedule.fewest_epochs, schedule.max_epochs)
         low, high = (count * sizes[0] * pace.step + schedule.looks(count) * sizes[1] * pace.look for count in epochs)
         stages = [[piece for piece in to_do if f"/{stage}-" in piece.name] for stage in ("search", "run")]

@@ -6,7 +6,7 @@ Spec: ``localized_evaluation``, section 2 (schedule) and section 7 (defects 4 an
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,7 +21,7 @@ class CosineDecay(Settings):
     Attributes:
         warmup_steps: until the rate is whole; the very first step has a rate of 0.
         total_steps: at which the rate is 0 again.
-        clamped: it stays 0 from there on. Off, as published: the cosine goes on, so that the rate rises again.
+        clamped: training ends there. Off, as published: the cosine goes on, so that the rate rises again.
     """
 
     warmup_steps: int = Field(ge=0)
@@ -102,6 +102,22 @@ class Schedule(Settings):
     def looks(self, epochs: int) -> int:
         """How often validation is looked at in so many epochs."""
         return sum(self.is_looked_at(epoch) for epoch in range(1, epochs + 1))
+
+    @property
+    def last_step(self) -> int | None:
+        """The steps after which a clamped cosine leaves nothing to be learnt; ``None``: epochs alone decide."""
+        return self.cosine.total_steps if self.cosine is not None and self.cosine.clamped else None
+
+    def of_films(self, films: int) -> Self:
+        """With no epoch after the one in which the last step of so many training films falls.
+
+        Raises:
+            ConfigError: there are fewer films than one batch.
+        """
+        batches = batches_per_epoch(films, self.batch_size, keep_last=self.keep_last)
+        if self.last_step is None:
+            return self
+        return self.model_copy(update={"max_epochs": min(self.max_epochs, -(-self.last_step // batches))})
 
     @property
     def fewest_epochs(self) -> int:

@@ -66,7 +66,7 @@ class Planned:
     def line(self) -> str:
         """What would be trained, in words."""
         protocol, films = self.protocol, self.films
-        config = protocol.config(protocol.learning_rates[0], 0, len(films.train))
+        config = protocol.config(protocol.learning_rates[0], 0, len(films.train)).of_films(len(films.train))
         batches = batches_per_epoch(len(films.train), config.batch_size, keep_last=config.keep_last)
         search = protocol.trainings - protocol.seeds
         sizes = f"{len(films.train)} / {len(films.validation)} / {len(films.test)} films"
@@ -74,7 +74,7 @@ class Planned:
         together = ", together on maps computed once" if protocol.is_linear_grid else ""
         return (
             f"{protocol.id} ({protocol.preset}): {protocol.source}, {sizes}{missing}; {protocol.trainings} trainings "
-            f"({search} learning rates, {protocol.seeds} seeds{together}) of at most {protocol.schedule.max_epochs} "
+            f"({search} learning rates, {protocol.seeds} seeds{together}) of at most {config.max_epochs} "
             f"epochs of {batches} batches"
         )
 

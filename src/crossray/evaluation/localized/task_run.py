@@ -218,7 +218,10 @@ class TaskRun(Generic[TruthT, PredictionT]):
     @cached_property
     def _made_from(self) -> dict[str, object]:
         sides = (self.films.train, self.films.validation, self.films.test)
+        last = self.protocol.schedule.last_step
         return {
+            # Trainings of earlier versions went on at rate 0 after it.
+            **({} if last is None else {"last_step": last}),
             "protocol": self.protocol.model_dump(mode="json", exclude=_WORDS),
             "films": sha256_of_json([self.films.store.hash, *(rows.tolist() for rows in sides)]),
             "normalisation": list(self.pixels.key[2:]),

@@ -66,14 +66,14 @@ def train_localized(
         task: loss and prediction.
         train, validation: films; with a frozen trunk their inputs may be maps that were made before.
         scorer: makes the validation metric, afresh for every epoch.
-        config: the schedule.
+        config: the schedule; a clamped cosine ends the training with its last step, in the middle of an epoch too.
         progress: called after each look at validation.
 
     Raises:
         ConfigError: fewer training films than a batch, a trunk that should learn is given maps, or it has fewer stages
             than should learn.
     """
-    batches_per_epoch(len(train), config.batch_size)
+    config = config.of_films(len(train))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         trunk = copy.deepcopy(trunk) if config.trunk_learns else trunk.freeze()
@@ -120,6 +120,8 @@ class _Loop:
         order = train.places[film_order(len(train), self.config, watch.epochs)]
         size = self.config.batch_size
         for place in range(batches_per_epoch(len(train), size, keep_last=self.config.keep_last)):
+            if self.batch == self.config.last_step:
+                break  # more passes at rate 0 would change nothing but the batch norms' statistics
             self._let_the_trunk_learn(watch)
             if self.config.cosine is not None:
                 watch.plateau.rate = self.config.learning_rate * self.config.cosine.factor(self.batch)
