@@ -191,6 +191,24 @@ def test_a_resized_film_is_area_averaged_and_its_window_is_in_prepared_pixels() 
     assert (window.x0, window.size) == (8, 16)
 
 
+def test_the_whole_film_is_evaluated_where_training_crops_are_shares_of_it() -> None:
+    stored = films(side=64)
+    halves = torch.nn.functional.interpolate(stored.float().unsqueeze(1), size=(32, 32), mode="area")
+    lovt = ImageInputConfig(size=32, mean=0.0, std=1 / 255, evaluation="whole", augmentation=EVERYTHING)
+    torch.testing.assert_close(evaluation_view(stored, lovt), halves)
+    window = evaluation_window(64, lovt)
+    assert (window.x0, window.y0, window.size) == (0, 0, 64)
+    assert lovt.side(64) == 64  # training crops come from the film as it is stored
+    unscaled = lovt.model_copy(update={"augmentation": AugmentationConfig()})
+    torch.testing.assert_close(view_of(unscaled, stored), halves)  # as large in fine-tuning as in evaluation
+
+
+def test_configurations_that_show_the_centre_read_as_before() -> None:
+    assert "evaluation" not in ImageInputConfig().model_dump()
+    whole = ImageInputConfig(evaluation="whole")
+    assert ImageInputConfig.model_validate(whole.model_dump()) == whole
+
+
 def test_evaluation_leaves_the_stored_pixels_alone() -> None:
     stored = films()
     evaluation_view(stored, ImageInputConfig(size=32))

@@ -142,3 +142,10 @@ def test_convirt_is_what_lovt_s_configuration_of_it_says_but_for_its_heads_and_b
     assert convirt.training.optimizer == lovt.training.optimizer
     assert convirt.text_encoder.punctuation == lovt.text_encoder.punctuation == "keep"
     assert convirt.training.caption == lovt.training.caption == "sentence"
+
+
+def test_runs_of_lovt_s_code_are_evaluated_on_whole_films_and_gloria_s_and_mgca_s_on_the_centre() -> None:
+    shown = {path.stem: load_recipe(path).image.evaluation for path in FOLDER.rglob("*.yaml")}
+    of_lovt = {path.stem for path in FOLDER.rglob("*.yaml") if "lovt" in str(path.relative_to(FOLDER))}
+    of_lovt |= {"convirt", "convirt_benchx", "supervised", "simclr"}
+    assert {name for name, view in shown.items() if view == "whole"} == of_lovt

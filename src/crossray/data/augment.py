@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -70,14 +70,25 @@ class ImageInputConfig(Settings):
     """What the image encoder is given: a ``size`` × ``size`` grey film, ``(value / 255 - mean) / std``.
 
     ``resize`` is the side that the prepared square is brought to before cropping (area interpolation); ``null``
-    crops the prepared square itself.
+    crops the prepared square itself. Outside training ``evaluation: centre`` shows the central crop (GLoRIA),
+    ``whole`` the whole square brought to ``size`` (LoVT, whose training crops are shares of the film). With ``whole``,
+    training crops without a ``crop_scale`` are whole too.
     """
 
     size: int = Field(default=224, ge=8)
     resize: int | None = Field(default=None, ge=8)
+    evaluation: Literal["centre", "whole"] = "centre"
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0.0)
     augmentation: AugmentationConfig = AugmentationConfig()
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_the_centre_is_shown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # Finished cells and results name the settings they were made with: the default must still read as theirs.
+        content: dict[str, object] = serialise(self)
+        if self.evaluation == "centre":
+            content.pop("evaluation", None)
+        return content
 
     def side(self, prepared_size: int) -> int:
         """Side of the square that is cropped from.
@@ -85,7 +96,8 @@ class ImageInputConfig(Settings):
         Raises:
             ConfigError: the square is smaller than the crop.
         """
-        side = self.resize or prepared_size
+        whole = self.evaluation == "whole" and self.augmentation.crop_scale is None
+        side = self.resize or (self.size if whole else prepared_size)
         if side < self.size:
             raise ConfigError(
                 f"a crop of {self.size} pixels does not fit into a film of {side} (the store holds {prepared_size}).",
@@ -175,8 +187,8 @@ def training_view(
 
 
 def evaluation_view(films: Tensor, config: ImageInputConfig) -> Tensor:
-    """Centre crop, normalised: ``[N, 1, size, size]`` float32 from prepared films ``[N, S, S]`` uint8."""
-    side = config.side(films.shape[-1])
+    """Centre crop or whole film, normalised: ``[N, 1, size, size]`` float32 from prepared ``[N, S, S]`` uint8."""
+    side = _evaluated_side(films.shape[-1], config)
     start = (side - config.size) // 2
     window = _resized(films, side)[:, start : start + config.size, start : start + config.size]
     return _normalise(window.to(torch.float32, copy=True).unsqueeze(1), config)
@@ -184,10 +196,14 @@ def evaluation_view(films: Tensor, config: ImageInputConfig) -> Tensor:
 
 def evaluation_window(prepared_size: int, config: ImageInputConfig) -> CropWindow:
     """The window of the prepared square that :func:`evaluation_view` shows, in prepared pixels."""
-    side = config.side(prepared_size)
+    side = _evaluated_side(prepared_size, config)
     pixels = prepared_size / side
     start = (side - config.size) // 2
     return CropWindow(start * pixels, start * pixels, config.size * pixels)
+
+
+def _evaluated_side(prepared_size: int, config: ImageInputConfig) -> int:
+    return config.size if config.evaluation == "whole" else config.side(prepared_size)
 
 
 def _between(uniform: NDArray[np.float64], ends: Range) -> NDArray[np.float64]:

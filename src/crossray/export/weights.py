@@ -99,7 +99,7 @@ def _image_facts(model: JointModel, encoder: ImageEncoder) -> dict[str, Any]:
         "channels": encoder.config.in_channels,
         "trunk_options": encoder.config.trunk_options,
         "size": image.size,
-        "resize": image.resize,
+        "resize": image.size if image.evaluation == "whole" else image.resize,
         "mean": image.mean,
         "std": image.std,
         "values": "(grey / 255 - mean) / std; grey from 0 to 255, bone bright",
