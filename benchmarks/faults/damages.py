@@ -169,7 +169,7 @@ def damaged_partial_shard(bench: Bench, fault: str, harm: Harm, what: str, seed:
         crossray(PREPARE.words, folder, partial(arm, moment, kill_process))
         if (folder / "store").exists():
             shutil.rmtree(folder / "store")
-    hit = rng.choice(sorted(path for path in unfinished.iterdir() if path.suffix in (".arrow", ".json")))
+    hit = rng.choice(sorted(path for path in unfinished.glob("[!.]*") if path.suffix in (".arrow", ".json")))
     harm(hit, rng)
     met = crossray(PREPARE.words, folder)
     problem = None if met.code == 0 else "not mended"

@@ -95,3 +95,11 @@ class CheckpointError(CrossRayError):
 
 class LostProcessError(CrossRayError):
     """Another process of the same run was killed, or cannot be reached any more."""
+
+
+class FolderInUseError(CrossRayError):
+    """Another process works in the folder."""
+
+
+class FolderTakenError(CrossRayError):
+    """Another process has taken the folder over while this one did not answer: this one may write no more."""

@@ -8,13 +8,13 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from crossray.errors import CrossRayError
 
@@ -45,6 +45,50 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+class Fence(Protocol):
+    """Whether this process may still write below some places; ``token`` is in the names of its unfinished files."""
+
+    @property
+    def token(self) -> str:
+        """A name of this process's hold, of letters and digits."""
+        ...
+
+    def check(self) -> None:
+        """Raise if it may not."""
+        ...
+
+
+_FENCES: dict[Path, Fence] = {}  # of this process, as its locks are
+
+
+@contextmanager
+def fenced(places: Sequence[Path], fence: Fence) -> Iterator[None]:
+    """While the block runs, files at and below ``places`` take their names only after a look at the fence."""
+    known = {place.absolute(): fence for place in places}
+    _FENCES.update(known)
+    try:
+        yield
+    finally:
+        for place in known:
+            del _FENCES[place]
+
+
+def check_fences(path: Path) -> None:
+    """To be called before anything at ``path`` is altered by other means than :func:`whole_file`.
+
+    Raises:
+        FolderTakenError: this process may not write there any more.
+    """
+    for fence in _fences_around(path):
+        fence.check()
+
+
+def _fences_around(path: Path) -> list[Fence]:
+    """The nearest first."""
+    place = path.absolute()
+    return [_FENCES[folder] for folder in (place, *place.parents) if folder in _FENCES]
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when it is complete and on the disk.
@@ -52,9 +96,14 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     The bytes go to a hidden sibling; leaving the block fsyncs and renames it, an exception removes it, and a kill
     leaves at most the sibling: whatever stood at ``path`` before stays whole until the rename. The next writer of the
     same file removes what a killed one left.
+
+    Raises:
+        FolderTakenError: the file lies where this process may write no more (see :func:`fenced`).
     """
     _remove_left_behind(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fences = _fences_around(path)
+    writer = fences[0].token if fences else os.getpid()
+    temporary = path.with_name(f".{path.name}.{writer}.tmp")
     try:
         with temporary.open("wb") as file:
             with suppress(OSError):  # a file system without locks: then nothing that is left behind is removed
@@ -62,9 +111,12 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        check_fences(path)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):  # a new owner removes what the one before was writing
+            check_fences(path)
         raise
     sync_folder(path.parent)
 

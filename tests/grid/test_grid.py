@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from crossray.cli.main import app
-from crossray.errors import ConfigError
+from crossray.errors import ConfigError, FolderInUseError, FolderTakenError
 from crossray.evaluation.results import read_results
 from crossray.evaluation.validator import RetrievalValidator
 from crossray.grid.config import load_grid
 from crossray.grid.interrupts import Interrupts, StopAskedError
-from crossray.grid.lock import LOCK_FILE, GridLock
 from crossray.grid.plan import pieces_of
 from crossray.grid.results import bases_of
-from crossray.grid.run import GridOutcome, plan_lines, run_grid
+from crossray.grid.run import FAILURES_FILE, GridOutcome, plan_lines, run_grid
+from tests.ownership import another_owner, take_over
 
 pytestmark = pytest.mark.filterwarnings("ignore::crossray.evaluation.metrics.UndefinedMetricWarning")
 
@@ -155,24 +153,43 @@ def test_handlers_are_given_back() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-HOLD = "import sys, pathlib; from crossray.grid.lock import GridLock\nwith GridLock(pathlib.Path(sys.argv[1])):\n"
+def test_two_grids_in_one_folder_are_refused_and_a_dead_ones_folder_is_taken_over(
+    tmp_path: Path, write_grid: Callable[..., Path]
+) -> None:
+    file, out = write_grid(tmp_path), tmp_path / "out"
+    said: list[str] = []
 
+    def say_and_stop(line: str) -> None:
+        said.append(line)
+        if line.startswith("Taken over"):
+            raise StopAskedError(signal.SIGTERM)
 
-def test_two_grids_in_one_folder_are_refused_and_a_dead_ones_lock_is_taken_over(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", HOLD + "  print('held', flush=True); sys.stdin.read()", str(tmp_path)]
-    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(ConfigError, match=f"another grid works here .process {other.pid}"), GridLock(tmp_path):
-            pass
+    with another_owner(out) as other:
+        with pytest.raises(FolderInUseError, match=f"in use by process {other.pid} on"):
+            run_grid(load_grid(file), out, say=say_and_stop)
         other.kill()
         other.wait()
-        with GridLock(tmp_path) as lock:
-            assert lock.taken_over is not None
-            assert f"process {other.pid} on" in lock.taken_over
-    with GridLock(tmp_path) as again:
-        assert again.taken_over is None
-    assert (tmp_path / LOCK_FILE).read_text(encoding="utf-8") == ""
+        assert said == []
+        run_grid(load_grid(file), out, say=say_and_stop)
+    assert said[0].startswith(f"Taken over from process {other.pid} on host")
+    assert [path.name for path in out.iterdir() if path.name.startswith(".owner")] == []
+
+
+def test_a_grid_that_was_taken_over_ends_and_records_no_failure(
+    tmp_path: Path, write_grid: Callable[..., Path]
+) -> None:
+    file, out = write_grid(tmp_path), tmp_path / "out"
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("[1/4]"):
+            take_over(out)
+
+    with pytest.raises(FolderTakenError):
+        run_grid(load_grid(file), out, say=say)
+    assert said[-1].startswith("[1/4]")
+    assert not (out / FAILURES_FILE).exists()
 
 
 @pytest.mark.parametrize(

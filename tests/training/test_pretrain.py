@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.store import Store
 from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.tokenizer import ReportTokenizer
-from crossray.errors import CheckpointError, ConfigError, DataError
+from crossray.errors import CheckpointError, ConfigError, DataError, FolderInUseError, FolderTakenError
 from crossray.evaluation.validator import RetrievalValidator
 from crossray.files import sha256_of
 from crossray.inference.joint_model import JointModel
@@ -33,11 +34,14 @@ from crossray.methods.build import build_method
 from crossray.tensor_file import read_tensors, write_tensors
 from crossray.training.config import RuntimeConfig, TrainingConfig
 from crossray.training.distributed import start_fabric
+from crossray.training.logs import METRICS_FILE
 from crossray.training.pretrain import _build_parts, _open_data, pretrain
 from crossray.training.recipe import Recipe, load_recipe, recipe_text
 from crossray.training.run_folder import config_differences
 from crossray.training.session import TrainingParts
 from crossray.training.step import backward_step
+from crossray.training.validation import Batches
+from tests.ownership import another_owner, take_over
 from tests.training.fakes import fake_fit, figures_of
 from tests.training.stores import phantom_store, small_recipe
 
@@ -118,6 +122,30 @@ def test_a_folder_that_is_no_run_is_not_written_into(prepared: Path, tmp_path: P
     with pytest.raises(CheckpointError, match="not empty and holds no run"):
         pretrain(small_recipe(prepared), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(prepared: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with another_owner(run) as other, pytest.raises(FolderInUseError, match=f"in use by process {other.pid} on host"):
+        pretrain(small_recipe(prepared), run)
+    assert [path.name for path in run.iterdir()] == ["theirs.txt"]
+
+
+def test_who_wakes_when_the_run_was_taken_over_writes_neither_log_nor_checkpoint(
+    prepared: Path, tmp_path: Path
+) -> None:
+    run, asleep = tmp_path / "run", []
+
+    class Frozen(RetrievalValidator):
+        def __call__(self, method: Method, batches: Batches) -> Mapping[str, float]:
+            take_over(run)
+            asleep.append({path: path.read_bytes() for path in run.rglob("*") if path.is_file()})
+            return super().__call__(method, batches)
+
+    with pytest.raises(FolderTakenError, match="This one has written nothing since"):
+        pretrain(small_recipe(prepared), run, validator=Frozen())
+    assert asleep == [{path: path.read_bytes() for path in run.rglob("*") if path.is_file()}]
+    assert run / METRICS_FILE in asleep[0]
 
 
 def test_a_run_starts_from_the_weights_and_tokenizer_of_another(finished: Path, prepared: Path, tmp_path: Path) -> None:

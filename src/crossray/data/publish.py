@@ -6,13 +6,14 @@ import fcntl
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO
 
 from crossray.data.store_manifest import MANIFEST_NAME
 from crossray.errors import StoreError
-from crossray.files import explained_disk_errors, sync_folder
+from crossray.files import check_fences, explained_disk_errors, sync_folder
+from crossray.ownership import LOCK_FILE, NOTE_FILE, owned
 
 INPUTS_NAME = "inputs.json"
 _LOCK_NAME = ".lock"
@@ -90,7 +91,8 @@ def work_folder(destination: Path, inputs: str, *, shared: bool = False) -> Iter
                     "is being prepared by another process.", file=destination, remedy="Wait for it, or stop it first."
                 )
             time.sleep(0.05)
-        yield folder
+        with nullcontext() if shared else owned(folder, destination, kind=StoreError):
+            yield folder
 
 
 def _lock_for(lock: IO[str], folder: Path, inputs: str, shared: bool) -> bool:
@@ -134,14 +136,18 @@ def publish(partial: Path, destination: Path, names: set[str]) -> None:
     The earlier store is renamed aside, the new one takes its name, then the earlier one is deleted: at every moment
     one whole store exists, and :func:`recover` finds it.
     """
+    locks = (_LOCK_NAME, NOTE_FILE, LOCK_FILE)  # last of all: without them another process would come in
     with explained_disk_errors(StoreError, destination):
+        check_fences(destination)
         for entry in partial.iterdir():
-            if entry.name not in names:
+            if entry.name not in {*names, *locks}:
                 entry.unlink()
         sync_folder(partial)
         previous = previous_folder(destination)
         if destination.exists():
             destination.rename(previous)
+        for name in locks:
+            (partial / name).unlink(missing_ok=True)
         partial.rename(destination)
         sync_folder(destination.parent)
         if previous.exists():

@@ -16,6 +16,7 @@ from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import Results
 from crossray.evaluation.suite import Evaluation, ensemble_folds, evaluate, open_evaluation
 from crossray.freed_memory import keep_freed_memory
+from crossray.ownership import owned
 from crossray.settings import apply_overrides, build_settings
 
 
@@ -53,16 +54,18 @@ def evaluate_runs(request: EvaluationRequest, progress: Progress | None = None) 
     Raises:
         ConfigError: an unknown task or setting.
         CheckpointError, StoreError, DataError: a run, the store or the split cannot be used.
+        FolderInUseError, FolderTakenError: another process writes to ``request.out``.
     """
     keep_freed_memory()
-    folds = open_folds(request, progress)
-    results = evaluate(folds, request.out)
-    write_numbers(numbers_of(results), request.out)
-    if request.report and not request.ensemble:
-        from crossray.evaluation.report import write_report  # matplotlib takes its time to import
+    with owned(request.out):
+        folds = open_folds(request, progress)
+        results = evaluate(folds, request.out)
+        write_numbers(numbers_of(results), request.out)
+        if request.report and not request.ensemble:
+            from crossray.evaluation.report import write_report  # matplotlib takes its time to import
 
-        write_report(folds, results, request.out)
-    seal_results(request.out)
+            write_report(folds, results, request.out)
+        seal_results(request.out)
     return results
 
 

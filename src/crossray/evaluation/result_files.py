@@ -8,7 +8,7 @@ from typing import Literal
 
 import crossray
 from crossray.errors import ConfigError, CrossRayError, DataError
-from crossray.files import FileEntry, explained_disk_errors, unsealed, write_sealed_json
+from crossray.files import FileEntry, check_fences, explained_disk_errors, unsealed, write_sealed_json
 from crossray.settings import Settings, build_settings
 
 TABLES = ("results.json", "localized.json")
@@ -38,6 +38,7 @@ def seal_results(folder: Path) -> None:
 
 def break_seal(folder: Path) -> None:
     """Remove the manifest before anything is written anew: what is half new has none."""
+    check_fences(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
 
 

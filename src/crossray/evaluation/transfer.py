@@ -33,6 +33,7 @@ from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_r
 from crossray.evaluation.runs import Run
 from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task, zero_shot_task
 from crossray.evaluation.transfer_config import ASKED, Compared, TransferConfig, TransferRequest, compared
+from crossray.ownership import owned
 from crossray.versions import now, versions
 
 
@@ -42,7 +43,13 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     Raises:
         ConfigError: a label is missing, sizes differ, or there is neither a run nor a trunk.
         CheckpointError, StoreError, DataError: run, stores or split cannot be used.
+        FolderInUseError, FolderTakenError: another process writes to ``request.out``.
     """
+    with owned(request.out):
+        return _transfer(request, config, progress or _silent)
+
+
+def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -> Results:
     train_store, test_store = open_whole(request.train), open_whole(request.test)
     split = read_split(request.split)
     fold = split.fold(request.fold or split.folds[0].name)
@@ -52,7 +59,7 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
     protocol = _protocol(train_store, test_store, config)
     # Told apart by a probe and asked what else they hold: features of the tested films are computed once.
     features = {who: model.features(cohort.test.films) for who, model in whom.models.items() if "probe" in config.tasks}
-    scores = _scores(whom, features, films, cohort, config, progress or _silent)
+    scores = _scores(whom, features, films, cohort, config, say)
     rows = [row for task, found in scores.items() for row in _rows(task, found, protocol)]
     results = Results(
         provenance=_provenance(whom.run, train_store, test_store, split, fold, cohort, protocol, config),

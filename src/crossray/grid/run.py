@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crossray.errors import CrossRayError
+from crossray.errors import ConfigError, CrossRayError, FolderTakenError
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.validator import RetrievalValidator
 from crossray.files import explained_disk_errors, write_json
 from crossray.grid.config import Grid, as_overrides
 from crossray.grid.interrupts import Interrupts, StopAskedError
-from crossray.grid.lock import GridLock
 from crossray.grid.plan import STAMP_FILE, Evaluation, Piece, Pretraining, State, pieces_of, refuse_changed, table
+from crossray.ownership import owned
 from crossray.training.pretrain import pretrain
 from crossray.training.run_folder import run_outcome
 
@@ -79,13 +79,14 @@ def run_grid(grid: Grid, out: Path, *, say: Say, only: str | None = None, minute
         minutes: after so many a running piece is saved and the grid ends.
 
     Raises:
-        ConfigError: another grid works in ``out``, or a run in it has another configuration.
+        ConfigError: a run in ``out`` has another configuration.
+        FolderInUseError, FolderTakenError: another grid works in ``out``.
     """
     outcome, started, interrupts = GridOutcome(), time.monotonic(), Interrupts()
     try:
-        with GridLock(out) as lock, interrupts.watched(minutes):
-            if lock.taken_over is not None:
-                say(f"Taken over from {lock.taken_over}, which ended without saying so.")
+        with owned(out, kind=ConfigError) as hold, interrupts.watched(minutes):
+            if hold.taken_over_from is not None:
+                say(f"Taken over from {hold.taken_over_from}, which ended without saying so.")
             states = [(piece, piece.state()) for piece in pieces_of(grid, out, _settings(grid), only)]
             refuse_changed(states)
             for line in table(states):
@@ -122,6 +123,8 @@ class _Walk:
             before = time.monotonic()
             try:
                 self._do(piece)
+            except FolderTakenError:  # another grid goes on with all of it
+                raise
             except Exception as error:  # whatever one piece fails of, the others are still worth their hours
                 self._record_failure(piece, error)
             self.seconds.setdefault(type(piece), []).append(time.monotonic() - before)

@@ -18,7 +18,7 @@ from crossray.data.publish import work_folder
 from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.errors import CheckpointError
-from crossray.files import sha256_of
+from crossray.files import check_fences, sha256_of
 from crossray.inference.embed import FILMS_PER_PART, Embeddings, Space, film_names, film_vectors
 from crossray.inference.joint_model import JointModel, Progress
 from crossray.inference.run_files import CONFIG_FILE, checkpoint_file
@@ -57,12 +57,14 @@ def embed_store(asked: StoreEmbedding, progress: Progress | None = None) -> Embe
 
     Raises:
         CheckpointError, DataError, StoreError: the run or the store cannot be used, or the place not be written to.
+        FolderInUseError, FolderTakenError: another process makes the same file.
     """
     store = open_whole(asked.store)
     with work_folder(asked.out, asked.inputs(store)) as folder:
         parts = _make(asked, store, folder, range(0, store.film_count, FILMS_PER_PART), progress)
         found = Embeddings(film_names(store), np.concatenate(parts))
         found.save(asked.out)
+        check_fences(folder)
         shutil.rmtree(folder)
     return found
 

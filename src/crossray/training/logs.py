@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crossray.errors import CheckpointError
-from crossray.files import explained_disk_errors, write_whole
+from crossray.files import check_fences, explained_disk_errors, write_whole
 from crossray.training.config import RuntimeConfig
 
 METRICS_FILE = "metrics.jsonl"
@@ -48,6 +48,7 @@ class RunLog:
         if not writes:
             return
         with explained_disk_errors(CheckpointError, folder):
+            check_fences(folder)
             self._file = (folder / METRICS_FILE).open("a", encoding="utf-8", buffering=1)
         if runtime.tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # half a second to import
@@ -93,6 +94,7 @@ class RunLog:
             return
         place = {"kind": kind, "step": step, "epoch": epoch} | ({"stage": stage} if stage is not None else {})
         with explained_disk_errors(CheckpointError, Path(self._file.name)):
+            check_fences(Path(self._file.name))
             self._file.write(json.dumps({**place, **figures}) + "\n")
         if self._tensorboard is not None:
             for name, value in figures.items():

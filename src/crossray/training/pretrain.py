@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from crossray.data.verify import open_whole
 from crossray.encoders.bert import resolve_text_encoder
 from crossray.encoders.image_weights import with_positions_of
 from crossray.encoders.tokenizer import ReportTokenizer, build_tokenizer
-from crossray.errors import ConfigError, DataError
-from crossray.files import sha256_of
+from crossray.errors import CheckpointError, ConfigError, DataError
+from crossray.files import check_fences, sha256_of
 from crossray.freed_memory import keep_freed_memory
 from crossray.methods.build import build_method
+from crossray.ownership import PATIENCE_SECONDS, owned
 from crossray.tensor_file import load_weights, read_tensors
 from crossray.training.accelerators import require_accelerators
 from crossray.training.checkpoint import weights_file
@@ -42,6 +45,9 @@ from crossray.training.run_folder import (
 )
 from crossray.training.session import RunSummary, TrainingParts
 from crossray.training.validation import Validator
+
+#: The process of before may hang on a host that does not answer: its lock ends with its lease, on NFS after 90 s.
+_PATIENCE_AFTER_RESTART_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ def pretrain(
         DataError, StoreError: the split or the store cannot be used.
         CheckpointError: a checkpoint is damaged, or the disk is full; the previous checkpoint is whole.
         DivergedError: the loss is no longer a number; the message names step and term.
+        FolderInUseError: another process trains in the folder.
+        FolderTakenError: another process has taken it over while this one did not answer.
         LostProcessError: another process of the run was killed, or cannot be reached any more.
     """
     if not resume and output.exists():
@@ -79,8 +87,18 @@ def pretrain(
     keep_freed_memory()
     require_accelerators(recipe.runtime)
     fabric = start_fabric(recipe.runtime, recipe.training.precision)
-    with explained_lost_processes(fabric, output, recipe.runtime.timeout_seconds):
+    with explained_lost_processes(fabric, output, recipe.runtime.timeout_seconds), _owned(fabric, recipe, output):
         return _train(fabric, recipe, output, validator, profile_steps)
+
+
+def _owned(fabric: Fabric, recipe: Recipe, output: Path) -> AbstractContextManager[object]:
+    """The run's folder belongs to the first process; the others write nothing."""
+    if not fabric.is_global_zero:
+        return nullcontext()
+    started_again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    # The others wait meanwhile, and are not to give up first.
+    patience = min(_PATIENCE_AFTER_RESTART_SECONDS, recipe.runtime.timeout_seconds / 2)
+    return owned(output, kind=CheckpointError, patience=patience if started_again else PATIENCE_SECONDS)
 
 
 def _train(fabric: Fabric, recipe: Recipe, output: Path, validator: Validator | None, profile_steps: int) -> RunSummary:
@@ -154,6 +172,7 @@ def _keep_tokenizer(recipe: Recipe, data: _Data, folder: Path) -> None:
         reports = (data.store.report(data.store.index_of(study_id)) for study_id in data.training)
         texts = (caption.text for report in reports for caption in captions_of(report, recipe.text, "report"))
         build_tokenizer(recipe.text_encoder, texts).save(temporary)
+    check_fences(folder)
     temporary.replace(folder)
 
 

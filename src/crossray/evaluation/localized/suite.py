@@ -40,6 +40,7 @@ from crossray.evaluation.numbers import numbers_of, write_numbers
 from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import command_line
 from crossray.freed_memory import keep_freed_memory
+from crossray.ownership import owned
 from crossray.versions import now, versions
 
 if TYPE_CHECKING:
@@ -63,18 +64,20 @@ def run_localized(request: LocalizedRequest, say: Say | None = None) -> Localize
     Raises:
         ConfigError, CheckpointError: the trunk or a protocol's change cannot be used.
         DataError, StoreError: a store or a split list cannot be used.
+        FolderInUseError, FolderTakenError: another process writes to ``request.out``.
     """
     keep_freed_memory()
     plan = plan_localized(request)
     results: LocalizedResults | None = None
     table = _Table(Session(request, plan, say or _silent))
-    for task in plan.tasks:
-        table.add(task)
-        results = table.results()
-        write_localized(results, request.out, table.samples)
-        write_numbers(numbers_of(results), request.out)
-        table.write_report(results)
-        seal_results(request.out)
+    with owned(request.out):
+        for task in plan.tasks:
+            table.add(task)
+            results = table.results()
+            write_localized(results, request.out, table.samples)
+            write_numbers(numbers_of(results), request.out)
+            table.write_report(results)
+            seal_results(request.out)
     assert results is not None  # a plan without tasks is refused
     return results
 

@@ -35,6 +35,7 @@ from crossray.inference.search.manifest import (
     is_of_index,
 )
 from crossray.inference.search.write import Vectors, write_index
+from crossray.ownership import owned
 from crossray.versions import now
 
 EXACT_UNTIL = 2_000_000
@@ -76,8 +77,22 @@ def build_index(
     Raises:
         CheckpointError, StoreError: the run or the store cannot be used.
         DataError: ``out`` holds other things than an index.
+        FolderInUseError, FolderTakenError: another process builds an index there.
     """
     _check_place(out)
+    with owned(out, kind=DataError):
+        return _build(run, store, out, checkpoint, kind, batch_size, progress)
+
+
+def _build(
+    run: Path,
+    store: Path,
+    out: Path,
+    checkpoint: str,
+    kind: Kind | Literal["auto"],
+    batch_size: int,
+    progress: Progress | None,
+) -> BuildSummary:
     opened, model = open_whole(store), JointModel.load(run, checkpoint)
     weights = sha256_of(checkpoint_file(Path(run), checkpoint))
     sides = _Maker(opened, model, _Earlier.of(out, weights), batch_size).sides(progress)

@@ -51,7 +51,7 @@ class IndexManifest(Settings):
     date: str
 
 
-_OF_AN_INDEX = re.compile(r"index\.json|(films|reports)-[0-9a-f]{12}\.(faiss|parquet)|\..+\.tmp")
+_OF_AN_INDEX = re.compile(r"index\.json|(films|reports)-[0-9a-f]{12}\.(faiss|parquet)|\..+\.tmp|\.owner\.(json|lock)")
 
 
 def is_of_index(name: str) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crossray.errors import DataError
-from crossray.files import FileEntry, explained_disk_errors, whole_file, write_sealed_json
+from crossray.files import FileEntry, check_fences, explained_disk_errors, whole_file, write_sealed_json
 from crossray.inference.search.index import FloatArray, Side
 from crossray.inference.search.manifest import MANIFEST_FILE, IndexManifest, Kind
 
@@ -49,6 +49,7 @@ def write_index(out: Path, sides: dict[Side, Vectors], manifest: IndexManifest) 
         write_sealed_json(out / MANIFEST_FILE, finished.model_dump(mode="json"))
         for path in out.iterdir():
             if path.name not in files and path.suffix in (".faiss", ".parquet"):
+                check_fences(path)
                 path.unlink()
     return finished
 
