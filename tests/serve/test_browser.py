@@ -11,7 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from crossray.inference.calibration import FindingScale
+from crossray.methods.global_local import GlobalLocalConfig
 from crossray.serve.app import Desk
+from crossray.serve.engine import LoadedRun
+from tests.inference.test_joint_model import write_run
 
 from .browser import (
     canvas,
@@ -287,7 +290,19 @@ def test_two_methods_stand_side_by_side(page: Page) -> None:
     expect(page.locator("figure:visible")).to_have_count(1)
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (3840, 2160)])
+def test_two_runs_of_one_method_go_by_their_own_names(browser: Browser, desk: Desk, tmp_path: Path) -> None:
+    from playwright.sync_api import expect
+
+    write_run(tmp_path / "another", GlobalLocalConfig())
+    twice = Desk([desk.runs[0], LoadedRun(1, tmp_path / "another")])
+    with served(twice) as address, opened_page(browser, address) as page:
+        open_film(page, ramp())
+        page.check("#compare")
+        expect(page.locator("#findings thead th")).to_have_text(["Finding", "run, probability", "another, score"])
+    twice.decoder.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800), (3840, 2160)])
 def test_the_page_fits_and_says_for_research_only_whatever_is_open(
     browser: Browser, address: str, width: int, height: int
 ) -> None:
@@ -306,7 +321,7 @@ def test_the_page_fits_and_says_for_research_only_whatever_is_open(
             assert found["overflow"] == 0, step
             assert found["unnamed"] == [], step
             assert found["faint"] == [], step
-            assert found["smallest"] >= (11 if width == 1280 else 18), step
+            assert found["smallest"] >= (18 if width == 3840 else 11), step
         page.keyboard.press("Escape")
         assert page.locator("#help").is_hidden()
 

@@ -21,7 +21,11 @@ function orderOf(answer) { // only what can be compared between findings orders 
   return names.sort((a, b) => strength(b) - strength(a));
 }
 
-const scoreOf = (answer, name) => element("td", answer.scores[name].toFixed(3));
+const minus = (value) => value.toFixed(3).replace("-", "−");
+
+const scoreOf = (answer, name) => element("td", minus(answer.scores[name]));
+
+const nameOf = (run, runs) => (runs.filter((other) => other.method === run.method).length > 1 ? run.name : run.method);
 
 function probabilityOf(answer, name, withMeter) {
   const found = answer.probabilities[name];
@@ -33,8 +37,8 @@ function columnsOf(runs, answers) { // titles, and the cell of a finding below e
   const columns = [];
   if (runs.length > 1) {
     runs.forEach((run, k) => columns.push(answers[k].calibrated
-      ? [`${run.method}, probability`, (name) => probabilityOf(answers[k], name, false)]
-      : [`${run.method}, score`, (name) => scoreOf(answers[k], name)]));
+      ? [`${nameOf(run, runs)}, probability`, (name) => probabilityOf(answers[k], name, false)]
+      : [`${nameOf(run, runs)}, score`, (name) => scoreOf(answers[k], name)]));
   } else if (first.calibrated) {
     columns.push(["Probability", (name) => probabilityOf(first, name, true)]);
     columns.push(["Prevalence", (name) => element("td", name in first.prevalence ? percent(first.prevalence[name]) : "")]);
@@ -58,7 +62,7 @@ export function fillFindings(table, runs, answers) { // one answer of /api/findi
 }
 
 export function meaningsOf(runs, answers) { // as elements
-  return runs.flatMap((run, k) => meaningOf(answers[k], runs.length > 1 ? `${run.method}: ` : ""));
+  return runs.flatMap((run, k) => meaningOf(answers[k], runs.length > 1 ? `${nameOf(run, runs)}: ` : ""));
 }
 
 function meaningOf(answer, whose) {
@@ -84,7 +88,7 @@ export function neighbour(hit, useReport) {
     item.append(element("img", "", { alt: `Film of study ${hit.study}`, loading: "lazy", src: `/api/neighbour?study=${encodeURIComponent(hit.study)}${film}` }));
   }
   const said = element("div");
-  said.append(element("h3", `Study ${hit.study}`), element("p", `cosine ${hit.cosine.toFixed(3)}`, { className: "hint" }), element("p", hit.report ?? "No report at hand.", { className: "report", tabIndex: 0 }));
+  said.append(element("h3", `Study ${hit.study}`), element("p", `cosine ${minus(hit.cosine)}`, { className: "hint" }), element("p", hit.report ?? "No report at hand.", { className: "report", tabIndex: 0 }));
   if (hit.report) {
     const button = element("button", "Link its words", { type: "button" });
     button.addEventListener("click", () => useReport(hit.report));
