@@ -159,6 +159,27 @@ def test_identifiers_in_their_usual_forms_are_found(kind: str) -> None:
     assert {sentence for sentence in planted if kind not in identifiers_in(sentence)} == NOT_FOUND & set(planted)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "left"),
+    [
+        ("Seen by Dr. Müller today.", "Seen by __________ today."),
+        ("Prof. Dr. med. Ottokar Fernschreiber: kein Erguss.", "____________________________________: kein Erguss."),
+        ("Bei Frau Weißhäupl kein Erguss.", "Bei ______________ kein Erguss."),
+        ("Signed by Änne Öztürk.", "_____________________."),
+        (
+            "Vergleich mit 12. März 2019 und Aufnahme vom 3.4.19.",
+            "Vergleich mit _____________ und Aufnahme vom ______.",
+        ),
+        ("Comparado con el 3 de mayo de 2019.", "Comparado con el _________________."),
+        ("Tel. 089/1234567 oder Tel: 0711 987 6543.", "________________ oder __________________."),
+    ],
+)
+def test_names_dates_and_numbers_of_other_languages_are_found_whole(sentence: str, left: str) -> None:
+    for _, span in identifier_spans(sentence):
+        sentence = f"{sentence[: span.start]}{'_' * (span.end - span.start)}{sentence[span.end :]}"
+    assert sentence == left
+
+
 @pytest.mark.parametrize("kind", PATTERNS)
 def test_marks_measures_levels_and_examinations_are_no_identifiers(kind: str) -> None:
     near_misses = planted_sentences()[kind]["near_misses"]

@@ -92,6 +92,12 @@ def test_names_in_a_films_header_are_overwritten_in_the_report_as_names_alone(tm
     assert "She may doe." in study.report.text
 
 
+def test_an_id_is_overwritten_with_and_without_the_zeros_that_fill_it_up() -> None:
+    text = "FINDINGS: Patient 0012345X and 12345X, study 00012345X; 12345XY is another."
+    study = only(study_with(patient_id="0012345X", report=parse_report(text), phrase_regions=()))
+    assert study.report.text == "FINDINGS: Patient ________ and ______, study _________; 12345XY is another."
+
+
 def test_attributes_are_those_that_all_sources_share_and_the_oldest_have_one_age() -> None:
     given = {"age": "97", "sex": "F", "publisher_split": "train", "scores": "of someone"}
     assert only(study_with(attributes=given)).attributes == {"age": "90", "sex": "F", "publisher_split": "train"}

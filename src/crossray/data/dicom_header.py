@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pydicom import Dataset
 
 from crossray.data.dicom_file import count_of, malformed_as_study_error, open_dicom, text_of
 from crossray.data.dicom_view import ViewFinding, view_of
+from crossray.data.person_names import name_spellings
 from crossray.data.study import View
 
 #: Texts that may name the view, in the order in which they are asked.
@@ -25,12 +25,6 @@ _TEXTS = (
     "PresentationIntentType", "ImageType", "PhotometricInterpretation",
 )  # fmt: skip
 _OTHERS = ("Rows", "Columns", "NumberOfFrames", "ViewPosition", "ViewCodeSequence", "PatientName", "OtherPatientNames")
-
-# What a de-identified header puts where the name stood.
-_NOT_A_NAME = frozenset(
-    {"anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "removed"}
-    | {"patient", "unknown", "name", "none", "test", "phantom", "chest"}
-)
 
 
 @dataclass(frozen=True)
@@ -104,8 +98,6 @@ def _view(dataset: Dataset) -> ViewFinding:
 
 
 def name_words(dataset: Dataset) -> frozenset[str]:
-    """Words of the patient's names in a data set, in lower case; what de-identification puts there is none."""
-    names = " ".join(text_of(dataset, keyword) for keyword in ("PatientName", "OtherPatientNames")).casefold()
-    words = {word for word in re.split(r"[\W_]+", names) if len(word) >= 3 and word.isalpha()}
-    known = text_of(dataset, "PatientID").casefold()
-    return frozenset(word for word in words - _NOT_A_NAME if word not in known)
+    """Words of the patient's names in a data set, as :func:`crossray.data.person_names.name_spellings`."""
+    names = "=".join(text_of(dataset, keyword) for keyword in ("PatientName", "OtherPatientNames"))
+    return name_spellings(names, text_of(dataset, "PatientID"))

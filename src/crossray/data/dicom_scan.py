@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -150,11 +151,12 @@ def _class_name(header: DicomHeader) -> str:
 
 
 def _name_in(path: str, header: DicomHeader) -> bool:
-    return not header.name_words.isdisjoint(re.split(r"[\W_\d]+", path.casefold()))
+    words = re.split(r"[\W_\d]+", unicodedata.normalize("NFC", path).lower())
+    return not header.name_words.isdisjoint(words)
 
 
 def _masked(path: str, header: DicomHeader) -> str:
-    for word in header.name_words:
+    for word in sorted(header.name_words, key=len, reverse=True):
         path = re.sub(rf"(?<![^\W\d_]){re.escape(word)}(?![^\W\d_])", "***", path, flags=re.IGNORECASE)
     return path
 

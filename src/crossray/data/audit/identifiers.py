@@ -22,6 +22,15 @@ _MONTH_BUT_MAY = (
     r"|nov(?:ember)?|dec(?:ember)?)\b\.?"
 )
 _MONTH = rf"(?:{_MONTH_BUT_MAY}|may\b)"
+_MONTH_ELSEWHERE = (  # German, Spanish, French
+    r"(?:j[aä]nn?[eu]a?r|februar|märz|april|mai|juni|juli|august|september|oktober|november|dezember"
+    r"|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre"
+    r"|janvier|février|mars|avril|juin|juillet|août|septembre|octobre|novembre|décembre)"
+)
+# Letters of Latin scripts: names have umlauts and accents.
+_LETTERS = [chr(code) for code in range(0xC0, 0x250)]
+_UP = "A-Z" + "".join(letter for letter in _LETTERS if letter.isupper())
+_LOW = "a-z" + "".join(letter for letter in _LETTERS if letter.islower())
 _CAPITAL = r"(?=(?-i:[A-Z]))"
 _TH = r"(?:st|nd|rd|th)"
 _YEAR = r"(?:19|20)\d{2}"
@@ -41,6 +50,8 @@ _DATE = (
     rf"\b{_CAPITAL}{_MONTH} \d{{1,2}}{_TH}?\b(?![/.]?\d){_NO_UNIT}",
     rf"\b\d{{1,2}}(?:{_TH} (?:of )?{_CAPITAL}{_MONTH}|(?: of)? {_CAPITAL}{_MONTH_BUT_MAY})",
     rf"(?:{_BEFORE_DAY})(?:0?[1-9]|1[0-2])/(?:0?[1-9]|[12]\d|3[01])(?![\d/]| of\b){_NO_UNIT}",
+    rf"\b\d{{1,2}}(?:\.? | de ){_MONTH_ELSEWHERE}\b(?:(?: del?)? \d{{4}}\b)?",
+    r"(?:(?<=\bvom )|(?<=\bam )|(?<=\bden ))\d{1,2}\.\d{1,2}\.(?:\d{4}|\d{2})?(?!\d)",
 )
 
 # What stands behind a title, a credential or a field and is no name. DR is digital radiography, MR magnetic resonance.
@@ -53,21 +64,25 @@ _NOT_A_NAME = (
     r"|emergency|intensive|critical|care|clinic|departments?|service|ward|unit|nurs(?:e|ing)|referring|ordering|primary"
     r"|medic(?:al|ine)|surg(?:ical|ery)|interventional|icu|ed|er)\b)"
 )
-_WORD = r"(?:[A-Z]['’])?[A-Z][A-Za-z'’\-]+"
-_FURTHER = rf"(?:,? (?:[A-Z]\.|{_NOT_A_NAME}{_WORD})){{0,2}}"
+_WORD = rf"(?:[{_UP}]['’])?[{_UP}][{_UP}{_LOW}'’\-]+"
+_FURTHER = rf"(?:,? (?:[{_UP}]\.|{_NOT_A_NAME}{_WORD})){{0,2}}"
 _PARTICLES = r"(?:(?:van|von|der|den|de|del|della|di|la|le|al|el|bin|ter) ){0,3}"
-_TWO_WORDS = r"(?=[A-Z][a-z'’\-]+ (?:[A-Z]\.? )?[A-Z][a-z])"
-_NAME_OF = rf"(?:[A-Z]\. ?){{0,3}}{_PARTICLES}{_NOT_A_NAME}{_WORD}{_FURTHER}"
+_TWO_WORDS = rf"(?=[{_UP}][{_LOW}'’\-]+ (?:[{_UP}]\.? )?[{_UP}][{_LOW}])"
+_NAME_OF = rf"(?:[{_UP}]\. ?){{0,3}}{_PARTICLES}{_NOT_A_NAME}{_WORD}{_FURTHER}"
 
 _CREDENTIAL = r"(?:M\.?D|D\.?O|R\.?N|N\.?P|PA-C|Ph\.?D|FRCR|MBBS)\b(?! (?i:is|was))"
 _PERSON = r"(?:physician|doctor|provider|md|radiologist|resident|technologist|surgeon|fellow|reader)"
 
+_TITLE = (
+    r"[Dd]rs?|DRS?|[Mm]rs?|MRS?|Ms|Miss|MISS|[Dd]octor|DOCTOR|[Pp]rof(?:essor)?|PROF(?:ESSOR)?|[Nn]urse|NURSE"
+    r"|Herrn?|HERRN?|Frau|FRAU|Oberarzt|Oberärztin|Dra|Sra(?=\.)|Señora?|Madame|Mme"
+)
+
 _NAME = (
-    rf"\b(?:[Dd]rs?|DRS?|[Mm]rs?|MRS?|Ms|Miss|MISS|[Dd]octor|DOCTOR|[Pp]rof(?:essor)?|PROF(?:ESSOR)?|[Nn]urse|NURSE)\b"
-    rf"\.? ?{_NAME_OF}",
+    rf"\b(?:(?:{_TITLE})\b\.? ?(?:med\.? ?)?){{1,3}}{_NAME_OF}",
     rf"\bMS\.? (?=[A-Z]{{3}}){_NAME_OF}",
     rf"\b(?:[Dd]r|[Mm]rs?)\. {_NOT_A_NAME}[a-z]{{3,}}",
-    rf"\b(?:(?:[A-Z]\.|{_WORD}) ){{1,3}}{_WORD}, ?{_CREDENTIAL}",
+    rf"\b(?:(?:[{_UP}]\.|{_WORD}) ){{1,3}}{_WORD}, ?{_CREDENTIAL}",
     rf"\b{_TWO_WORDS}(?:{_WORD} ){{2,3}}{_CREDENTIAL}",
     rf"\bI, {_TWO_WORDS}{_NAME_OF}",
     r"\b(?i:(?:signed|dictated|read|interpreted|reviewed|transcribed|approved|verified|performed|reported) by)"
@@ -101,6 +116,7 @@ _PHONE = (
     rf"\b{_LINE} ?(?:at |on |to |number |no\.? )?[:#]? ?(?:(?:\d{{3}}[ .-]?)?[2-9]\d{{2}}[ .-]?\d{{4}}|\d-\d{{4}})"
     rf"(?![\d-]){_NO_UNIT}",
     r"\b(?:(?:pager|pgr|beeper)(?: (?:number|no\.?|id))? ?[:#]? ?\d{4,6}|paged? (?:at )?#?\d{5,6})(?!\d)",
+    r"\b(?:tel(?:efon)?|fax|mobil|handy|móvil)\b[.:]* ?(?:\+\d{2} ?)?\(?\d(?:[ /().-]{0,2}\d){5,13}(?!\d)",
     rf"\bext(?:ension|\.)? ?[:#]? ?\d{{3,5}}(?!\d){_NO_UNIT}",
     rf"(?<!\d)(?<!\d )\bx(?:\d-)?\d{{4,5}}(?!\d){_NO_UNIT}",
 )

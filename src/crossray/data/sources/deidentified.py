@@ -22,6 +22,7 @@ from crossray.data.audit.identifiers import identifier_spans
 from crossray.data.dicom_file import looks_like_dicom, read_start
 from crossray.data.dicom_header import read_header
 from crossray.data.images import FilmPixels
+from crossray.data.person_names import name_patterns
 from crossray.data.pseudonyms import PseudonymKey
 from crossray.data.sources.base import Rejected, Remark, Source
 from crossray.data.sources.facts import age_of, attributes
@@ -125,12 +126,11 @@ def _masked(study: Study) -> str:
 
 def _own_identifiers(study: Study) -> Iterator[re.Pattern[str]]:
     for identifier in (study.study_id, study.patient_id):
-        if identifier and len(identifier) >= _SHORTEST_ID_IN_TEXT:
-            yield re.compile(rf"(?<!\w){re.escape(identifier)}(?!\w)", re.IGNORECASE)
-    words = {word for film in study.films for word in _header_names(film)}
-    for word in sorted(words):
-        # A name may be a word of the language too (Long, White): as such it is written in lower case.
-        yield re.compile(rf"(?<!\w)(?:{re.escape(word.upper())}|{re.escape(word.title())})(?!\w)")
+        # A report may write an id without the zeros that fill it up.
+        bare = (identifier or "").lstrip("0")
+        if len(bare) >= _SHORTEST_ID_IN_TEXT:
+            yield re.compile(rf"(?<!\w)0*{re.escape(bare)}(?!\w)", re.IGNORECASE)
+    yield from name_patterns({word for film in study.films for word in _header_names(film)})
 
 
 def _header_names(film: Film) -> frozenset[str]:
