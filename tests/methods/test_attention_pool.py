@@ -89,3 +89,15 @@ def test_an_item_alone_gives_what_each_gives() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ConfigError, match="pool_heads"):
         AttentionPool(10, 4)
+
+
+def test_weights_begin_as_torch_s_attention_or_as_its_linear_layers() -> None:
+    torch.manual_seed(0)
+    published, pool, plain = nn.MultiheadAttention(64, 8), AttentionPool(64), AttentionPool(64, start="linear")
+    for layer in (pool.query, pool.key, pool.value):
+        assert layer.weight.std().item() == pytest.approx(published.in_proj_weight.std().item(), rel=0.03)
+        assert layer.weight.abs().max() <= (6 / (4 * 64)) ** 0.5
+        assert layer.bias.eq(0).all()
+    for layer in (plain.query, plain.key, plain.value, plain.output):
+        assert layer.weight.std().item() == pytest.approx((1 / (3 * 64)) ** 0.5, rel=0.03)
+        assert layer.bias.ne(0).any()

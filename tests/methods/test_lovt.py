@@ -15,6 +15,7 @@ from crossray.encoders.text import TextEncoder, TextEncoderConfig
 from crossray.errors import ConfigError
 from crossray.methods.base import GroundsPhrases, GroundsWords, LossTerms, PairFeatures, SingleProcess
 from crossray.methods.lovt.config import LovtConfig
+from crossray.methods.lovt.heads import ProjectionHead
 from crossray.methods.lovt.method import Lovt
 from crossray.settings import build_settings
 from crossray.training.gradient_cache import cached_backward
@@ -89,6 +90,15 @@ def test_parameter_counts_of_section_2_5() -> None:
     assert parameters_of(model.alignment) == 788_992
     assert parameters_of(model.text_encoder) == 108_310_272 - 590_592
     assert sum(p.numel() for p in model.text_encoder.parameters() if p.requires_grad) == 42_527_232
+
+
+def test_heads_begin_kaiming_normal_each_layer_for_what_follows_it() -> None:
+    torch.manual_seed(0)
+    head = ProjectionHead(48, 96, 64, batch_norm=True)
+    assert head.first.weight.std().item() == pytest.approx((2 / 96) ** 0.5, rel=0.03)  # ReLU follows
+    assert head.second.weight.std().item() == pytest.approx((1 / 64) ** 0.5, rel=0.03)  # nothing does
+    assert head.first.bias.eq(0).all()
+    assert head.second.bias.eq(0).all()
 
 
 def test_the_weights_of_the_terms_are_the_published_products() -> None:

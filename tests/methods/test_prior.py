@@ -442,3 +442,14 @@ def test_image_sizes_and_grids_may_be_any() -> None:
     for size in (96, 112):
         batch = pair_batch(["The heart is enlarged."] * 2, size=size)
         assert math.isfinite(terms_of(model, encoded(model, batch))["reconstruction"])
+
+
+def test_projections_and_predictor_begin_as_wide_as_the_release_draws_them() -> None:
+    model = prior(embed_dim=96, pool_heads=4, slot_heads=2)
+    drawn = (model.global_projection, model.local_projection, model.sentence_projection, model.local.predictor[0])
+    for layer in drawn:
+        assert isinstance(layer, torch.nn.Linear)
+        assert layer.weight.std().item() == pytest.approx(layer.in_features**-0.5, rel=0.05)
+    for pool in (model.sentence_pool.attention, model.image_pool.attention if model.image_pool else None):
+        assert pool is not None
+        assert pool.query.weight.std().item() == pytest.approx((3 * pool.query.in_features) ** -0.5, rel=0.05)

@@ -212,6 +212,7 @@ def test_the_image_pool_is_the_first_row_of_full_self_attention_with_positions()
     places = torch.randn(4, 6, 8)
     full, ours = nn.MultiheadAttention(8, 2, batch_first=True), pool.attention
     full.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.key.weight, ours.value.weight]))
+    full.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.key.bias, ours.value.bias]))
     full.out_proj.load_state_dict(ours.output.state_dict())
     rows = torch.cat([places.mean(dim=1, keepdim=True), places], dim=1) + pool.positions
     torch.testing.assert_close(pool(places, (2, 3)), full(rows, rows, rows)[0][:, 0], rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +32,15 @@ class AttentionPool(nn.Module):
     Args:
         channels: width of the items.
         heads: number of heads.
+        start: how the weights begin. ``attention`` as torch's ``MultiheadAttention`` (LoVT), which draws its three maps
+            as one matrix, so that Xavier's bound is smaller by the root of two; ``linear`` as four of torch's linear
+            layers (PRIOR).
 
     Raises:
         ConfigError: the width is no multiple of the heads.
     """
 
-    def __init__(self, channels: int, heads: int = 8) -> None:
+    def __init__(self, channels: int, heads: int = 8, *, start: Literal["attention", "linear"] = "attention") -> None:
         super().__init__()
         if channels % heads:
             raise ConfigError(
@@ -49,8 +53,10 @@ class AttentionPool(nn.Module):
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)
         self.output = nn.Linear(channels, channels)
+        if start == "linear":
+            return
         for layer in (self.query, self.key, self.value):
-            nn.init.xavier_uniform_(layer.weight)
+            nn.init.xavier_uniform_(layer.weight, gain=0.5**0.5)
         for layer in (self.query, self.key, self.value, self.output):
             nn.init.zeros_(layer.bias)
 

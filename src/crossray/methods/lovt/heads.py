@@ -11,7 +11,7 @@ from crossray.methods.masked_norm import MaskedBatchNorm
 class ProjectionHead(nn.Module):
     """Two linear layers with ReLU between, and batch norm before it if wanted, on ``[..., channels]``.
 
-    Kaiming-normal weights by fan-out, biases zero.
+    Kaiming-normal weights by fan-out, for what follows each layer: ReLU, then nothing. Biases zero.
     """
 
     def __init__(self, channels: int, hidden: int, width: int, *, batch_norm: bool) -> None:
@@ -19,9 +19,10 @@ class ProjectionHead(nn.Module):
         self.first = nn.Linear(channels, hidden)
         self.norm = MaskedBatchNorm(hidden) if batch_norm else None
         self.second = nn.Linear(hidden, width)
-        for layer in (self.first, self.second):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+        nn.init.kaiming_normal_(self.first.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.kaiming_normal_(self.second.weight, mode="fan_out", nonlinearity="linear")
+        nn.init.zeros_(self.first.bias)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """``[..., width]``; only positions of the mask ``[...]`` count in the batch norm (all, if there is none)."""

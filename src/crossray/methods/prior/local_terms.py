@@ -20,7 +20,9 @@ class LocalTerms(nn.Module):
         super().__init__()
         width = config.embed_dim
         self.align = LocalAlign(width, config.sentence_attention, config.region_attention)
-        self.predictor = nn.Sequential(nn.Linear(width, width // 2), nn.ReLU(), nn.Linear(width // 2, width))
+        first = nn.Linear(width, width // 2)
+        nn.init.normal_(first.weight, std=width**-0.5)  # as the release begins it
+        self.predictor = nn.Sequential(first, nn.ReLU(), nn.Linear(width // 2, width))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     def forward(

@@ -84,6 +84,8 @@ class Prior(Method):
         self.global_projection = nn.Linear(channels, width)
         self.local_projection = nn.Linear(channels, width)
         self.sentence_projection = nn.Linear(text_encoder.channels, width)
+        for projection in (self.global_projection, self.local_projection, self.sentence_projection):
+            nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
         self.sentence_pool = SentencePool(width, config.pool_heads)
         self.local = LocalTerms(config)
         self.bank = PrototypeBank(config)

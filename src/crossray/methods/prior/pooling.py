@@ -19,7 +19,7 @@ class SentencePool(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.attention = AttentionPool(width, heads)
+        self.attention = AttentionPool(width, heads, start="linear")
 
     def forward(self, sentences: Tensor, mask: Tensor) -> Tensor:
         """``mask [B, S]``: True = a real sentence; a report of none is its mean alone, the zero vector."""
@@ -40,7 +40,7 @@ class ImagePool(nn.Module):
 
     def __init__(self, width: int, heads: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.attention = AttentionPool(width, heads)
+        self.attention = AttentionPool(width, heads, start="linear")
         self._grid = grid
         self.positions = nn.Parameter(torch.randn(1 + grid[0] * grid[1], width) / width**0.5)
 
