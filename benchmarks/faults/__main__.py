@@ -1,4 +1,4 @@
-"""Disturb prepare, train, evaluate and index build at seeded places: ``python -m benchmarks.faults``.
+"""Disturb the long commands at seeded places: ``python -m benchmarks.faults``.
 
 Prints a line for each cell; with ``--out`` (``docs/results/faults`` for the page) every try and the table are written.
 """
@@ -16,8 +16,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.faults import tries
-from benchmarks.faults.bench import PLACES, PREPARE_WITH_WORKERS, TRAIN_TOGETHER, TRAIN_WITH_WORKER, Bench, Place
+from benchmarks.faults import owners, tries
+from benchmarks.faults.bench import (
+    LATER_PLACES,
+    PLACES,
+    PREPARE_WITH_WORKERS,
+    TRAIN_TOGETHER,
+    TRAIN_WITH_WORKER,
+    Bench,
+    Place,
+)
 from benchmarks.faults.damages import (
     DAMAGED,
     Damaged,
@@ -42,14 +50,17 @@ _HARMS = (("a flipped bit", flip_bit), ("cut short", truncate))
 
 def cells(bench: Bench) -> Iterator[Cell]:
     """Everything that is tried."""
+    commands = (*PLACES, *LATER_PLACES)
     strikes = (
-        ("kill -9", tries.kill, PLACES),
+        ("kill -9", tries.kill, commands),
         ("kill -9, cold start", tries.kill_cold, PLACES),
-        ("SIGTERM with a deadline", tries.terminate, PLACES),
-        ("disk full", tries.fill_disk, PLACES),
+        ("SIGTERM with a deadline", tries.terminate, commands),
+        ("disk full", tries.fill_disk, commands),
         ("clocks jump, kill -9", tries.jump_clock, PLACES),
         ("a worker is killed", tries.kill_data_worker, (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER)),
         ("a process hangs", tries.hang, (TRAIN_TOGETHER,)),
+        ("two calls at once", owners.call_twice, commands),
+        ("frozen, lock lost, woken", owners.wake_late, commands),
     )
     for fault, strike, places in strikes:
         for place in places:
@@ -96,7 +107,7 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=10, help="of each cell")
     parser.add_argument("--cold", type=int, default=3, help="tries of each cell of cold starts")
     parser.add_argument("--jobs", type=int, default=2, help="processes that share the cells")
-    parser.add_argument("--only", default="", help="cells whose fault or place holds these letters")
+    parser.add_argument("--only", default="", help="cells whose fault and place hold one of these, with commas")
     parser.add_argument("--folder", type=Path, help="where to work; what went wrong stays there")
     parser.add_argument("--out", type=Path, help="folder for the tries and the table")
     arguments = parser.parse_args()
@@ -105,7 +116,8 @@ def main() -> None:
     import_everything()
     root = (arguments.folder or Path(tempfile.mkdtemp(prefix="crossray-faults-"))).resolve()
     bench = Bench(root / "bench")
-    chosen = [cell for cell in cells(bench) if arguments.only in f"{cell[0]} {cell[1]}"]
+    only = arguments.only.split(",")
+    chosen = [cell for cell in cells(bench) if any(part in f"{cell[0]}, {cell[1]}" for part in only)]
     counts = [Count(cell, arguments.cold if "cold" in cell[0] else arguments.tries) for cell in chosen]
     logs = [root / f"tries-{job}.jsonl" for job in range(min(arguments.jobs, len(counts)))]
     jobs = {start_job(counts[job :: len(logs)], log) for job, log in enumerate(logs)}

@@ -47,6 +47,13 @@ _RECIPE: dict[str, Any] = {
     },
 }
 
+_GRID: dict[str, Any] = {
+    "base": "recipe.yaml",
+    "folds": ["fixed"],
+    "entries": {"clip": None, "convirt": {"overrides": {"method": {"name": "convirt"}}}},
+    "evaluation": {"tasks": ["retrieval"], "settings": {"protocol.draws": 20}, "report": False},
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -89,7 +96,16 @@ EVALUATE = Place(
     "results",
 )
 INDEX = Place("index build", ("index", "build", "run", "store", "--out", "index"), ("store", "run"), "index")
+EMBED = Place("embed", ("embed", "run", "store", "--out", "films.npz"), ("store", "run"), "films.npz")
+_HEADS = ("localized", "--suite", "kermany_linear_100", "--data", "kermany", "--out", "heads", "--no-report")
+_FEW = ("--set", f"size={SIDE}", "--epochs", "2", "--seeds", "1", "--draws", "20")
+LOCALIZED = Place("localized", (*_HEADS, "--trunk", "random:test_efficientnet", *_FEW), ("kermany",), "heads")
+_TRANSFER = ("transfer", "run", "--train", "store", "--test", "store", "--split", "split.csv", "--out", "tested")
+_TASKS = ("--set", "tasks=[probe,zero_shot]", "--set", "draws=20")
+TRANSFER = Place("transfer", (*_TRANSFER, *_TASKS), ("split.csv", "store", "run"), "tested")
+GRID = Place("grid", ("grid", "grid.yaml", "--out", "grid"), ("grid.yaml", "recipe.yaml", "split.csv", "store"), "grid")
 PLACES = (PREPARE, TRAIN, EVALUATE, INDEX)
+LATER_PLACES = (EMBED, LOCALIZED, TRANSFER, GRID)
 
 
 class Bench:
@@ -103,7 +119,8 @@ class Bench:
         self._folders = 0
         self.base.mkdir(parents=True)
         _write_inputs(self.base)
-        for place in PLACES:
+        self._make_twin()
+        for place in (*PLACES, *LATER_PLACES):
             self._make(place)
         for place in (PREPARE_WITH_WORKERS, TRAIN_WITH_WORKER, TRAIN_TOGETHER):
             self.learn(place, self.fresh(place))
@@ -111,7 +128,17 @@ class Bench:
     def _make(self, place: Place) -> None:
         folder = self.fresh(place)
         self.learn(place, folder)
-        shutil.copytree(folder / place.makes, self.base / place.makes)
+        _copy(folder / place.makes, self.base / place.makes)
+
+    def _make_twin(self) -> None:
+        """A store that localized protocols know: drawn films in the layout of a public set."""
+        twin = ("data", "twin", "kermany_pneumonia", "--out", "twin", "--count", "30", "--size", "64")
+        prepare = ("data", "prepare", "kermany_pneumonia", "twin", "--set", "expected_counts=twin", "--out", "kermany")
+        for words in (twin, (*prepare, "--size", str(SIDE), "--workers", "1")):
+            ended = crossray(words, self.base)
+            if ended.code != 0:
+                raise RuntimeError(ended.errors)
+        shutil.rmtree(self.base / "twin")
 
     def learn(self, place: Place, folder: Path) -> None:
         """Run a place undisturbed, and keep its course and hash."""
@@ -137,11 +164,12 @@ class Bench:
     def fill(self, folder: Path, *names: str) -> None:
         """Copy things of the base into a folder."""
         for name in names:
-            source = self.base / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name)
-            else:
-                shutil.copy2(source, folder / name)
+            _copy(self.base / name, folder / name)
+
+    def made_by(self, place: Place) -> list[Path]:
+        """The files that an undisturbed command makes."""
+        made = self.base / place.makes
+        return [path for path in (made, *made.rglob("*")) if path.is_file()]
 
     def same(self, place: Place, folder: Path) -> bool:
         """Whether a folder holds what the undisturbed command leaves, to the byte."""
@@ -151,10 +179,20 @@ class Bench:
             return False
 
 
+def _copy(source: Path, destination: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, destination)
+    else:
+        shutil.copy2(source, destination)
+
+
 def hash_of(folder: Path) -> str:
-    """sha256 over names and bytes of all files of a folder, hidden ones too, without what tells how long it took."""
+    """sha256 over names and bytes of all files of a folder, hidden ones too, without what tells how long it took.
+
+    A grid's list of what failed stays when all is done, and is left out too.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "failures.jsonl"):
         content = path.read_bytes()
         if path.name == "metrics.jsonl":
             content = b"\n".join(map(_without_speed, content.splitlines()))
@@ -204,4 +242,5 @@ def _write_inputs(folder: Path) -> None:
     for path, table in ((folder / "films" / "manifest.csv", rows), (folder / "split.csv", sides)):
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(table)
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(_RECIPE), encoding="utf-8")
+    for name, content in (("recipe.yaml", _RECIPE), ("grid.yaml", _GRID)):
+        (folder / name).write_text(yaml.safe_dump(content), encoding="utf-8")

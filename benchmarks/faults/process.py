@@ -45,9 +45,12 @@ class Ended:
 
     @property
     def is_clear(self) -> bool:
-        """Whether it refused with one message, as the command line does, and not with a stack trace."""
-        said = self.last_line.startswith("crossray: ") and not self.unsaid
-        return self.code == 2 and said and "Traceback" not in self.errors
+        """Whether it refused with one message, as the command line does, and not with a stack trace.
+
+        A grid names the pieces that failed at its end, and where their errors are.
+        """
+        said = self.last_line.startswith("crossray: ") if self.code == 2 else "The errors: " in self.output
+        return self.code in (1, 2) and said and not self.unsaid and "Traceback" not in self.errors
 
 
 def _nothing() -> None:
@@ -61,8 +64,13 @@ def import_everything() -> None:
         "crossray.data.prepare",
         "crossray.data.sources.folder",
         "crossray.data.findings",
+        "crossray.data.twins.build",
+        "crossray.data.sources.kermany_pneumonia",
         "crossray.evaluation.evaluate",
+        "crossray.evaluation.localized.suite",
+        "crossray.evaluation.transfer",
         "crossray.evaluation.validator",
+        "crossray.grid.run",
         "crossray.inference.search.build",
         "crossray.inference.search.query",
         "crossray.training.pretrain",
@@ -73,6 +81,8 @@ def import_everything() -> None:
         "transformers.models.bert.modeling_bert",
     ):
         importlib.import_module(name)
+    # The small world's films are to be embedded in more than one part.
+    importlib.import_module("crossray.inference.embed_store").FILMS_PER_PART = 48  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,11 @@ class Started:
 
     process: int
     logs: tuple[Path, Path]
+
+    def is_stopped(self) -> bool:
+        """Wait until it is stopped or ends; which of the two."""
+        found = os.waitid(os.P_PID, self.process, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        return found is not None and found.si_code == os.CLD_STOPPED
 
     def end(self) -> Ended:
         """Wait for it; one that does not end is killed."""
@@ -96,7 +111,7 @@ class Started:
 
 def crossray(words: Sequence[str], folder: Path, before: Callable[[], None] = _nothing) -> Ended:
     """A command in a fork of this process; ``before`` is called there first, in the working directory."""
-    return _start(words, folder, before, "").end()
+    return start(words, folder, before, "").end()
 
 
 def start_together(words: Sequence[str], folder: Path, before: Sequence[Callable[[], None]]) -> list[Started]:
@@ -112,10 +127,11 @@ def start_together(words: Sequence[str], folder: Path, before: Sequence[Callable
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         before[rank]()
 
-    return [_start(words, folder, partial(join, rank), f"{rank}.") for rank in range(len(before))]
+    return [start(words, folder, partial(join, rank), f"{rank}.") for rank in range(len(before))]
 
 
-def _start(words: Sequence[str], folder: Path, before: Callable[[], None], name: str) -> Started:
+def start(words: Sequence[str], folder: Path, before: Callable[[], None], name: str) -> Started:
+    """A command in a fork that is not waited for; ``name`` begins the names of its logs."""
     out, err = (folder.with_name(f"{folder.name}.{name}{stream}") for stream in ("out", "err"))
     process = os.fork()
     if process == 0:

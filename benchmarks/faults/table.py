@@ -68,16 +68,18 @@ def markdown(content: dict[str, Any]) -> str:
 
 def line_of(fault: str, place: str, tries: Sequence[Try]) -> str:
     """A cell as a line of the table."""
-    ends = Counter(_end(one.code) for one in tries)
+    ends = Counter(_end(one) for one in tries)
     outcomes = Counter(one.outcome for one in tries)
     cells = [fault, place, str(len(tries)), _counted(ends), _counted(outcomes)]
     return "| " + " | ".join(cells) + " |"
 
 
-def _end(code: int) -> str:
-    if code < 0:
+def _end(one: Try) -> str:
+    if one.code < 0:
         return "killed"
-    return {0: "mended it itself", 2: "one clear message", STOPPED: "stopped, told"}.get(code, f"exit code {code}")
+    well = "had nothing left to write" if one.fault.startswith("frozen") else "mended it itself"
+    ends = {0: well, 1: "told what failed", 2: "one clear message", STOPPED: "stopped, told"}
+    return ends.get(one.code, f"exit code {one.code}")
 
 
 def _counted(counter: Counter[str]) -> str:

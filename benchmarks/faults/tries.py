@@ -148,7 +148,7 @@ def fill_disk(bench: Bench, place: Place, rng: random.Random, folder: Path) -> t
     share = rng.uniform(0.02, 0.9)
     if mounts_are_allowed(folder.parent):
         return _fill_tmpfs(bench, place, share, folder)
-    largest = max(path.stat().st_size for path in (bench.base / place.makes).rglob("*") if path.is_file())
+    largest = max(path.stat().st_size for path in bench.made_by(place))
     limit = int(share * largest)
 
     def before() -> None:
@@ -159,7 +159,7 @@ def fill_disk(bench: Bench, place: Place, rng: random.Random, folder: Path) -> t
 
 
 def _fill_tmpfs(bench: Bench, place: Place, share: float, folder: Path) -> tuple[str, Ended] | None:
-    room = sum(path.stat().st_size for path in (bench.base / place.makes).rglob("*") if path.is_file())
+    room = sum(path.stat().st_size for path in bench.made_by(place))
     kilobytes = max(8, int(share * room / 1024))
     inputs = folder.with_name("inputs")
     folder.rename(inputs)

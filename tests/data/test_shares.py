@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def test_what_no_share_has_made_is_made_at_last(at_once: dict[str, bytes], tmp_p
 
 def test_a_share_is_let_in_beside_others_of_its_inputs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publish, "_SHARED_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(publish, "PATIENCE_SECONDS", 0.0)
     store = tmp_path / "store"
     prepare_share(SOURCE, store, CONFIG, Share(0, 5), workers=1)
     inputs = (partial_folder(store) / "inputs.json").read_text()
@@ -64,7 +66,10 @@ def test_a_share_is_let_in_beside_others_of_its_inputs_alone(tmp_path: Path, mon
             prepare_store(SOURCE, store, CONFIG, workers=1)
         with pytest.raises(StoreError, match="being prepared by another process"):
             prepare_share(SOURCE, store, PrepareConfig(size=32), Share(0, 5), workers=1)
-    with work_folder(store, inputs), pytest.raises(StoreError, match="being prepared by another process"):
+    with (
+        work_folder(store, inputs),
+        pytest.raises(StoreError, match=f"being prepared by process {os.getpid()} on host"),
+    ):
         prepare_share(SOURCE, store, CONFIG, Share(2, 5), workers=1)
     assert len(made(store)) == 2
 

@@ -13,7 +13,7 @@ from typing import IO
 from crossray.data.store_manifest import MANIFEST_NAME
 from crossray.errors import StoreError
 from crossray.files import check_fences, explained_disk_errors, sync_folder
-from crossray.ownership import LOCK_FILE, NOTE_FILE, owned
+from crossray.ownership import LOCK_FILE, NOTE_FILE, PATIENCE_SECONDS, owned, owner_of
 
 INPUTS_NAME = "inputs.json"
 _LOCK_NAME = ".lock"
@@ -84,11 +84,12 @@ def work_folder(destination: Path, inputs: str, *, shared: bool = False) -> Iter
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / _LOCK_NAME).open("a+")  # shared locks of network file systems want a file open for reading
     with lock:
-        until = time.monotonic() + (_SHARED_PATIENCE_SECONDS if shared else 0.0)
+        until = time.monotonic() + (_SHARED_PATIENCE_SECONDS if shared else PATIENCE_SECONDS)
         while not _lock_for(lock, folder, inputs, shared):
             if time.monotonic() >= until:
+                whom = owner_of(folder) or "another process"
                 raise StoreError(
-                    "is being prepared by another process.", file=destination, remedy="Wait for it, or stop it first."
+                    f"is being prepared by {whom}.", file=destination, remedy="Wait for it, or stop it first."
                 )
             time.sleep(0.05)
         with nullcontext() if shared else owned(folder, destination, kind=StoreError):
