@@ -307,6 +307,17 @@ def test_every_output_states_its_circumstances(
 OUTPUTS = ("compare.json", "table.md", "table.csv", "table.tex", "figure.svg")
 
 
+def test_a_caveat_of_an_entry_stands_with_the_table(tmp_path: Path) -> None:
+    caveat = {"grounding": "its regions are no places"}
+    marked = write(tmp_path / "marked" / "0", {R1: hits(0.5, 1)}, caveats=caveat)
+    also = write(tmp_path / "marked" / "1", {R1: hits(0.5, 2)}, seed=1, caveats=caveat)
+    plain = write(tmp_path / "plain" / "0", {R1: hits(0.6, 3)})
+    compare(ComparisonRequest((marked, also, plain), tmp_path / "out"))
+    said = (tmp_path / "out" / "table.md").read_text()
+    assert said.count("marked, phrase grounding: its regions are no places") == 1
+    assert said.count("no places") == 1
+
+
 def test_latex_escapes_what_tex_would_read() -> None:
     assert escape(r"50 % of a_b & c#1 {x} ~ ^ \ $") == (
         r"50 \% of a\_b \& c\#1 \{x\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"

@@ -17,6 +17,8 @@ from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.fold_probes import WITH_PROBE
 from crossray.evaluation.grounding_floors import ANY_PRIOR, CENTRE, FINDING_PRIOR, SIDE_PRIOR, WORDS_PRIOR
 from crossray.evaluation.results import Results, read_results
+from crossray.evaluation.tables import tables
+from crossray.inference.model import NO_PLACES
 from crossray.methods.global_local import GlobalLocal
 
 SETTINGS = (
@@ -109,6 +111,25 @@ def test_grounding_stands_beside_chance_and_floors_that_never_look(everything: P
     assert by_model[CENTRE] == 0
     assert by_model[SIDE_PRIOR] == by_model[WORDS_PRIOR] == 1
     assert "the phrase itself is given" in results.provenance.choices["grounding"]
+
+
+def test_figures_and_maps_of_regions_that_are_no_places_carry_the_warning(
+    everything: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GlobalLocal, "regions_are_places", False)
+    results = evaluate_runs(
+        EvaluationRequest((trained / "runs",), tmp_path, tasks="grounding,probe", settings=SETTINGS)
+    )
+    assert results.provenance.caveats == {"grounding": NO_PLACES}
+    assert read_results(tmp_path).provenance.caveats == {"grounding": NO_PLACES}
+    for table in tables(results):
+        assert table.caveat == (NO_PLACES if table.task == "grounding" else ""), table.title
+    grounding = [part for part in (tmp_path / "results.md").read_text().split("\n## ") if part.startswith("Phrase gro")]
+    assert grounding
+    assert all(part.splitlines()[2] == f"*{NO_PLACES}*" for part in grounding)
+    page = (tmp_path / "report.html").read_text()
+    assert page.split('<section id="words">')[1].split("</section>")[0].count("regions are no places") == 1
+    assert NO_PLACES not in (everything / "results.md").read_text() + (everything / "report.html").read_text()
 
 
 def test_a_task_that_cannot_be_done_is_skipped_and_says_why(

@@ -92,7 +92,8 @@ def test_a_run_whose_regions_are_no_places_is_not_said_to_point_anywhere(
     assert client.get("/api/about").json()["runs"][0]["grounds_phrases"] is True
     monkeypatch.setattr(desk.runs[0].model.joint.method, "regions_are_places", False)
     assert "regions are no places" in client.post("/api/ground", json=asked).json()["meaning"]
-    assert client.get("/api/about").json()["runs"][0]["grounds_phrases"] is False
+    about = client.get("/api/about").json()["runs"][0]
+    assert (about["grounds_phrases"], about["regions_are_places"]) == (False, False)
 
 
 def test_words_look_at_regions_and_their_boxes_cover_the_film(client: TestClient) -> None:

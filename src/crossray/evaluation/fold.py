@@ -23,6 +23,7 @@ from crossray.evaluation.protocol import TEXT_TASKS
 from crossray.evaluation.retrieval_task import Gallery, galleries_of, ranked, ridge_gallery
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.tasks import zero_shot_task
+from crossray.inference.model import NO_PLACES
 from crossray.methods.base import GroundsPhrases
 
 RIDGE = Evaluated("ridge to TF-IDF", kind="floor")
@@ -68,6 +69,11 @@ class FoldEvaluation(FoldProbes):
             except (ConfigError, DataError) as error:
                 return str(error)
         return ""
+
+    @property
+    def grounding_caveat(self) -> str:
+        """What must be read with the run's figures and maps of phrases, or empty."""
+        return "" if self._abilities["regions_are_places"] else NO_PLACES
 
     @cached_property
     def test_phrases(self) -> KnownPhrases:
@@ -184,9 +190,11 @@ class FoldEvaluation(FoldProbes):
             return {
                 "reads_reports": np.array(method.reads_reports),
                 "grounds_phrases": np.array(isinstance(method, GroundsPhrases)),
+                "regions_are_places": np.array(method.regions_are_places),
             }
 
-        return self._cell("pretrained-abilities", {"weights": self.run.weights_hash}, look)
+        # Earlier versions did not ask for places.
+        return self._cell("pretrained-abilities", {"weights": self.run.weights_hash, "places": True}, look)
 
 
 def _of_each(galleries: dict[str, Gallery], judge: Callable[[Gallery], Arrays]) -> Arrays:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from crossray.errors import CrossRayError
 from crossray.evaluation.intervals import Interval
@@ -63,7 +63,11 @@ class Row(Settings):
 
 
 class Provenance(Settings):
-    """Where the numbers come from: enough to make them again. ``tested`` is a hash of the tested studies in order."""
+    """Where the numbers come from: enough to make them again.
+
+    ``tested`` is a hash of the tested studies in order; ``caveats`` what must be read with a task's figures of these
+    models, beside ``tables.CAVEATS``, which hold for every model.
+    """
 
     protocol: str
     preset: str
@@ -82,6 +86,7 @@ class Provenance(Settings):
     labels: tuple[str, ...]
     common_labels: tuple[str, ...]
     choices: dict[str, str]
+    caveats: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, object]
     command: str
     versions: dict[str, str]

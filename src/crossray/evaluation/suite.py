@@ -205,6 +205,7 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
             **(config.finetune.choices if "finetune" in config.tasks else {}),
             "selection": "C, alpha and the epoch are chosen on each fold's validation side, never on its test side",
         },
+        caveats=_caveats(folds),
         settings=config.model_dump(mode="json"),
         command=command_line(),
         versions=versions(),
@@ -215,6 +216,11 @@ def _provenance(folds: Sequence[FoldEvaluation]) -> Provenance:
 def _class_retrieval_choice(folds: Sequence[FoldEvaluation]) -> dict[str, str]:
     done = [fold for fold in folds if "class_retrieval" in fold.config.tasks and not fold.obstacle("class_retrieval")]
     return {"class retrieval": "; ".join(f"fold {f.run.fold}: {f.listed.in_words}" for f in done)} if done else {}
+
+
+def _caveats(folds: Sequence[FoldEvaluation]) -> dict[str, str]:
+    found = {fold.grounding_caveat for fold in folds if "grounding" in fold.config.tasks} - {""}
+    return {"grounding": " ".join(sorted(found))} if found else {}
 
 
 def _grounding_choice(folds: Sequence[FoldEvaluation]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crossray.evaluation.calibration import BINS, BRIER, ECE
 from crossray.evaluation.grounding import OFF_FILM, POINTING
@@ -60,7 +60,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; ``cells[line][column]``. ``main`` tables come first, others may be folded away."""
+    """A table with its caption; ``cells[line][column]``. ``main`` tables come first, others may be folded away.
+
+    ``caveat`` is what must be read with its figures, or empty.
+    """
 
     task: str
     title: str
@@ -68,11 +71,7 @@ class Table:
     columns: tuple[Head, ...]
     lines: tuple[Head, ...]
     cells: tuple[tuple[Cell, ...], ...]
-
-    @property
-    def caveat(self) -> str:
-        """What must be read with these figures, or empty."""
-        return CAVEATS.get(self.task, "")
+    caveat: str = ""
 
 
 def tables(results: Results) -> list[Table]:
@@ -82,13 +81,15 @@ def tables(results: Results) -> list[Table]:
     classification one for each metric, labels down and models across.
     """
     found = []
+    caveats = {**CAVEATS, **results.provenance.caveats}
     for task in TASK_TITLES:
         rows = results.select(task=task)
         by_target = task in METRICS_ACROSS
         of = "target" if by_target else "metric"
         for place, value in enumerate(dict.fromkeys(getattr(row, of) for row in rows)):
             part = [row for row in rows if getattr(row, of) == value]
-            found.append(_metrics_table(value, part, place < 2) if by_target else _label_table(value, part))
+            table = _metrics_table(value, part, place < 2) if by_target else _label_table(value, part)
+            found.append(replace(table, caveat=caveats.get(task, "")))
     return found
 
 

@@ -82,6 +82,7 @@ class LoadedRun:
             "method": method.name,
             "reads_reports": method.reads_reports,
             "grounds_phrases": isinstance(method, GroundsPhrases) and method.regions_are_places,
+            "regions_are_places": method.regions_are_places,
             "grounds_words": isinstance(method, GroundsWords),
         }
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from crossray.evaluation.comparison.entries import Entry, provenance_of
 from crossray.evaluation.comparison.table import Comparison
-from crossray.evaluation.results import command_line
+from crossray.evaluation.results import Results, command_line
+from crossray.evaluation.tables import TASK_TITLES
 from crossray.versions import now, versions
 
 
@@ -43,6 +44,7 @@ class Facts:
     date: str
     crossray: str
     versions: dict[str, str]
+    caveats: tuple[str, ...]
     sources: tuple[SourceFacts, ...]
 
     @property
@@ -63,6 +65,7 @@ class Facts:
             "of the mean over seeds: it says what other patients would change, not what other seeds would",
             f"differences are to {self.reference}, on the same draws of patients; * marks an interval without 0; "
             "nothing is corrected for the number of comparisons",
+            *self.caveats,
             f"command: {self.command}",
             f"{self.date}; crossray {self.crossray}; evaluated with "
             + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
@@ -90,6 +93,7 @@ def facts_of(entries: Sequence[Entry], comparison: Comparison) -> Facts:
         date=now(),
         crossray=versions().get("crossray", "unknown"),
         versions=_joined([read.results.provenance.versions for _, _, read in everyone]),
+        caveats=tuple(dict.fromkeys(line for name, _, read in everyone for line in _caveats(name, read.results))),
         sources=tuple(
             SourceFacts(
                 entry=name,
@@ -102,6 +106,10 @@ def facts_of(entries: Sequence[Entry], comparison: Comparison) -> Facts:
             for name, seed, read in everyone
         ),
     )
+
+
+def _caveats(entry: str, results: Results) -> list[str]:
+    return [f"{entry}, {TASK_TITLES[task].lower()}: {caveat}" for task, caveat in results.provenance.caveats.items()]
 
 
 def _joined(found: Sequence[dict[str, str]]) -> dict[str, str]:

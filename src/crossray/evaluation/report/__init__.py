@@ -63,6 +63,7 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         cases=_cases(folds[0], classified),
         neighbours=_neighbours(folds[0]),
         grounded=_grounded(folds[0]),
+        grounding_caveat=folds[0].grounding_caveat,
         attends=isinstance(folds[0].model.joint.method, GroundsWords),
         fold=folds[0].run.fold,
     )
@@ -78,7 +79,7 @@ def _interval_figures(results: Results) -> dict[str, str]:
     for task, title in TASK_TITLES.items():
         rows = [row for row in results.select(task=task, metric="AUROC") if row.kind in ("model", "floor")]
         if rows:
-            figures[task] = intervals_figure(rows, f"{title}: AUROC with intervals")
+            figures[task] = intervals_figure(rows, f"{title}: AUROC with intervals", results.provenance.level)
     return figures
 
 

@@ -57,7 +57,7 @@ const showPhrase = (text) => attempt(async () => {
   for (const pane of shownPanes()) {
     if (!pane.run.grounds_phrases) {
       pane.clear();
-      pane.note("says nothing about places");
+      pane.note(pane.run.regions_are_places ? "says nothing about places" : "its regions are no places: no map");
       continue;
     }
     const found = await ask("/api/ground", { film: asked, phrase: text, run: pane.run.number, longest: LONGEST_MAP });
