@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 #: Where a server tells how many requests for films it has had, and for how many bytes.
 COUNTS = "/counts"
@@ -47,24 +48,31 @@ def _no_fault(request: Request, answer: Answer) -> Answer:
     return answer
 
 
+def _everybody(headers: Any) -> bool:
+    return True
+
+
 @dataclass
 class RangeServer:
-    """Serves the files of a folder on a free port of this host.
+    """Serves the files of a folder on a port of this host, a free one if none is given.
 
     Attributes:
         latency: seconds before each answer.
         fault: may change an answer.
+        admits: by the headers of a request, whether it is answered; others get 401 and are not counted.
         requests: every request so far.
     """
 
     folder: Path
     latency: float = 0.0
     fault: Fault = _no_fault
+    admits: Callable[[Any], bool] = _everybody
+    port: int = 0
     requests: list[Request] = field(default_factory=list)
 
     def __enter__(self) -> RangeServer:
         handler = type("Handler", (_Handler,), {"served": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._server.daemon_threads = True
         self._lock = Lock()
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -102,7 +110,10 @@ class _Handler(BaseHTTPRequestHandler):
             counts = {"requests": len(films), "bytes": sum(request.end - request.start for request in films)}
             self._send(Answer(json.dumps(counts).encode(), 200))
             return
-        path = self.served.folder / self.path.lstrip("/")
+        if not self.served.admits(self.headers):
+            self.send_error(401)
+            return
+        path = self.served.folder / urlsplit(self.path).path.lstrip("/")
         if not path.is_file():
             self.send_error(404)
             return

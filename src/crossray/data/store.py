@@ -118,7 +118,7 @@ class Store:
                 of_shard, its_blocks = indexed_shard(mapped, batches, manifest.prepared_size, name, folder / index)
                 films.append(of_shard)
                 blocks.extend(its_blocks)
-            streamed = None if origin is None else StreamedPixels.of(origin, blocks, manifest.prepared_size, streaming)
+            streamed = None if origin is None else StreamedPixels(origin, manifest, blocks, streaming)
             return cls(folder, manifest, studies, films, streamed)
 
     def __reduce__(self) -> tuple[object, ...]:

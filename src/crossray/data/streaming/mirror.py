@@ -49,6 +49,7 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
     remote = RemoteFolder(str(place), chosen)
     place_of_manifest = f"{remote.shown}/{MANIFEST_NAME}"
     manifest = parse_manifest(remote.read(MANIFEST_NAME), place_of_manifest)
+    remote.require_ranges(MANIFEST_NAME)
     if film_index_name(0) not in manifest.files:
         raise StoreError(
             "the store has no index of its films, so it cannot be read over a network.",
@@ -60,7 +61,8 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
     with explained_disk_errors(StoreError, folder):
         folder.mkdir(exist_ok=True)
         with _alone(folder.with_name(f"{name}.lock")):
-            _complete(folder, manifest, remote, chosen.connections)
+            with changes_told(remote, manifest.hash):
+                _complete(folder, manifest, remote, chosen.connections)
             write_json(folder / ORIGIN_NAME, {"url": str(place)})
             write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
@@ -84,6 +86,29 @@ def origin_of(folder: Path, settings: StreamSettings | None = None) -> str | Non
         return str(json.loads(path.read_bytes())["url"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(f"cannot be read: {error}.", file=path, remedy="Open the store by its URL again.") from error
+
+
+@contextmanager
+def changes_told(remote: RemoteFolder, store_hash: str) -> Iterator[None]:
+    """Where a file of a store cannot be read because another store lies there by now, say that instead.
+
+    Raises:
+        StoreError: another store lies there; or what the block raises.
+    """
+    try:
+        yield
+    except StoreError:
+        try:
+            now = parse_manifest(remote.read(MANIFEST_NAME), f"{remote.shown}/{MANIFEST_NAME}").hash
+        except StoreError:
+            now = store_hash  # the server is away, and its store may be the same
+        if now == store_hash:
+            raise
+        raise StoreError(
+            f"there is another store now (hash {store_hash[:12]} when it was opened, {now[:12]} now).",
+            file=remote.shown,
+            remedy="Run the command again to read the new one; what belongs to the old one needs that again.",
+        ) from None
 
 
 def mirrored(manifest: StoreManifest) -> list[str]:

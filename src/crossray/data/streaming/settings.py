@@ -14,7 +14,7 @@ from crossray.settings import Settings
 
 CACHE_VARIABLE, CACHE_GB_VARIABLE = "CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_URL = re.compile(r"[a-z][a-z0-9+.:-]*://")
 
 
 def is_url(place: Path | str) -> bool:

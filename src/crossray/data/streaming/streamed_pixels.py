@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from crossray.data.store_manifest import StoreManifest
 from crossray.data.streaming.block_cache import BlockCache
 from crossray.data.streaming.film_index import Block
+from crossray.data.streaming.mirror import changes_told
 from crossray.data.streaming.remote import RemoteFolder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.errors import ConfigError
@@ -17,25 +19,20 @@ from crossray.settings import build_settings
 
 
 class StreamedPixels:
-    """Reads films of the given blocks (all of a store, in order); several blocks at a time.
+    """Reads films of the store at a URL, whose blocks are given in order; several blocks at a time.
 
     Attributes:
-        settings: how they are read.
+        settings: how they are read; those of the environment if none are given.
         remote: where they are.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], area: int, remote: RemoteFolder, cache: BlockCache, settings: StreamSettings
+        self, url: str, manifest: StoreManifest, blocks: Sequence[Block], settings: StreamSettings | None
     ) -> None:
-        self.settings, self.remote = settings, remote
-        self._blocks, self._area, self._cache = blocks, area, cache
-
-    @classmethod
-    def of(cls, url: str, blocks: Sequence[Block], size: int, settings: StreamSettings | None) -> StreamedPixels:
-        """The films of the store at a URL, with the cache of the settings (those of the environment if not given)."""
-        chosen = settings or build_settings(StreamSettings, {})
-        cache = BlockCache(chosen.made_folder("films"), chosen.cache_bytes)
-        return cls(blocks, size**2, RemoteFolder(url, chosen), cache, chosen)
+        self.settings = settings or build_settings(StreamSettings, {})
+        self.remote = RemoteFolder(url, self.settings)
+        self._blocks, self._area, self._store_hash = blocks, manifest.prepared_size**2, manifest.hash
+        self._cache = BlockCache(self.settings.made_folder("films"), self.settings.cache_bytes)
 
     def __call__(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """``[n, S * S]`` pixels of films.
@@ -75,6 +72,7 @@ class StreamedPixels:
 
     def _block(self, block: Block) -> NDArray[np.uint8]:
         def fetch() -> bytes:
-            return self.remote.read(block.file, block.offset, block.length, block.sha256)
+            with changes_told(self.remote, self._store_hash):
+                return self.remote.read(block.file, block.offset, block.length, block.sha256)
 
         return self._cache.block(block.sha256, block.length, fetch)
