@@ -176,7 +176,7 @@ def test_what_was_left_out_is_still_told_by_rule_and_row(made: tuple[Path, str])
     with (made[0] / "store" / "quarantine.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["rule"] for row in rows} >= {
-        "unreadable_film", "missing_file", "bad_label", "bad_film_row", "empty_report", "two_patients",
+        "damaged_film", "missing_file", "bad_label", "bad_film_row", "empty_report", "two_patients",
     }  # fmt: skip
     assert str(STUDIES + 2) in {row["row"] for row in rows if row["rule"] == "missing_file"}
 

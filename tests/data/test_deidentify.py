@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from crossray.cli.main import app
 from crossray.data.deidentify import deidentified
+from crossray.data.images import FilmPixels
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.pseudonyms import KEY_VARIABLE, PseudonymKey, default_key_file, find_key
 from crossray.data.reports import parse_report
@@ -124,6 +125,34 @@ def test_a_film_that_cannot_be_read_tells_neither_file_nor_value_but_keeps_its_r
     assert caught.value.message == WITHHELD
     assert caught.value.rule == "unreadable_film"
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "attributes"),
+    [
+        ("no_pixels", {"PixelData": None}),
+        ("several_frames", {"NumberOfFrames": 3}),
+        ("film_size", {"Rows": 50_000, "Columns": 50_000}),
+        ("damaged_film", {"PixelData": b"ab"}),
+        ("unreadable_film", {"WindowCenter": "100", "WindowWidth": "0"}),
+    ],
+)
+def test_the_rule_alone_tells_what_is_wrong_with_a_film(rule: str, attributes: dict[str, Any], tmp_path: Path) -> None:
+    path = write(radiograph(**attributes), tmp_path / "film.dcm")
+    with pytest.raises(StudyError) as caught:
+        QuietPixels(FilmPixels(path)).read()
+    assert caught.value.rule == rule
+    assert "film.dcm" not in caught.value.message
+
+
+def test_a_format_that_is_not_read_and_a_picture_in_colour_have_rules_too(tmp_path: Path) -> None:
+    (tmp_path / "film.tif").write_bytes(b"II*\0" + bytes(200))
+    colours = np.stack([np.full((8, 8), value, np.uint8) for value in (0, 100, 200)], axis=2)
+    write(radiograph(colours, bits=8), tmp_path / "film.dcm")
+    for name, rule in (("film.tif", "film_format"), ("film.dcm", "in_colour")):
+        with pytest.raises(StudyError) as caught:
+            QuietPixels(FilmPixels(tmp_path / name)).read()
+        assert caught.value.rule == rule
 
 
 def test_pixels_labels_and_boxes_are_untouched(tmp_path: Path) -> None:

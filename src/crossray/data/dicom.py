@@ -11,6 +11,7 @@ from pydicom import Dataset
 from crossray.data.dicom_codecs import NATIVE, check_transfer_syntax, decode_pixels
 from crossray.data.dicom_display import DicomDisplay, display_pixels
 from crossray.data.dicom_file import count_of, malformed_as_study_error, open_dicom, text_of
+from crossray.data.film_errors import NoPixelsError, SeveralFramesError
 from crossray.data.grey import check_film_size, grey_from_colour
 from crossray.errors import StudyError
 
@@ -37,7 +38,7 @@ def read_dicom(path: Path, display: DicomDisplay | None = None) -> NDArray[np.ui
 def _check_one_film(dataset: Dataset, path: Path) -> None:
     if not dataset.get("PixelData"):
         modality = text_of(dataset, "Modality") or "unknown"
-        raise StudyError(
+        raise NoPixelsError(
             f"has no pixels (Modality {modality}).",
             file=path,
             field="PixelData",
@@ -45,7 +46,7 @@ def _check_one_film(dataset: Dataset, path: Path) -> None:
         )
     frames = count_of(dataset, "NumberOfFrames", path, default=1)
     if frames > 1:
-        raise StudyError(
+        raise SeveralFramesError(
             f"has {frames} frames: a film has one.",
             file=path,
             field="NumberOfFrames",

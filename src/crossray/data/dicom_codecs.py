@@ -29,9 +29,9 @@ from pydicom.uid import (
 )
 
 from crossray.data.dicom_file import count_of, malformed_as_study_error, text_of
+from crossray.data.film_errors import DamagedFilmError, FilmFormatError
 from crossray.data.gdcm_frame import FrameShape
 from crossray.data.gdcm_process import gdcm_process
-from crossray.errors import StudyError
 
 #: Transfer syntaxes without compression of the pixels.
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
@@ -67,7 +67,7 @@ def check_transfer_syntax(syntax: UID, path: Path) -> None:
         StudyError: with its UID and name.
     """
     if syntax not in CODECS and syntax not in NATIVE:
-        raise StudyError(
+        raise FilmFormatError(
             f"transfer syntax {syntax} ({UID(syntax).name}) is not supported.",
             file=path,
             field="TransferSyntaxUID",
@@ -99,11 +99,11 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[np.integer]:
 def _check_codestream(frame: bytes, dataset: Dataset, path: Path) -> None:
     # Codecs fill up what a cut codestream lacks with grey and say nothing; and they believe its size, not the header's.
     if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
-        raise StudyError("the compressed pixels are cut short.", file=path, field="PixelData", remedy=_AGAIN)
+        raise DamagedFilmError("the compressed pixels are cut short.", file=path, field="PixelData", remedy=_AGAIN)
     expected = (count_of(dataset, "Rows", path), count_of(dataset, "Columns", path))
     found = _codestream_size(frame)
     if found is not None and found != expected:
-        raise StudyError(
+        raise DamagedFilmError(
             f"the compressed pixels are {found[0]} x {found[1]}, the header says {expected[0]} x {expected[1]}.",
             file=path,
             field="PixelData",

@@ -21,6 +21,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from crossray.data.film_errors import DamagedFilmError, FilmFormatError, FilmSizeError
 from crossray.errors import StudyError
 
 _PREAMBLE_BYTES = 128
@@ -51,7 +52,7 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = 
     """
     start = read_start(path)
     if not looks_like_dicom(start):
-        raise StudyError("is not a DICOM file.", file=path)
+        raise FilmFormatError("is not a DICOM file.", file=path)
     with malformed_as_study_error(path):
         _check_deflated(path, start)
         forced = start[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] != b"DICM"
@@ -65,7 +66,7 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None, pixels: bool = 
             dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
         dataset.SOPClassUID = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""
     if not dataset.SOPClassUID and "Rows" not in dataset:
-        raise StudyError("is not a DICOM file.", file=path)
+        raise FilmFormatError("is not a DICOM file.", file=path)
     return dataset
 
 
@@ -81,7 +82,7 @@ def read_start(path: Path, count: int = 1024) -> bytes:
     except OSError as error:
         raise StudyError(f"cannot be read ({error.strerror}).", file=path, remedy="Check its path.") from error
     if not start:
-        raise StudyError("the file is empty.", file=path, remedy="Export or copy it again.")
+        raise DamagedFilmError("the file is empty.", file=path, remedy="Export or copy it again.")
     return start
 
 
@@ -96,12 +97,12 @@ def malformed_as_study_error(path: Path) -> Iterator[None]:
     except StudyError:
         raise
     except InvalidDicomError as error:
-        raise StudyError("is not a DICOM file.", file=path) from error
+        raise FilmFormatError("is not a DICOM file.", file=path) from error
     except Exception as error:
         # pydicom and the codecs raise any type on malformed bytes: EOFError, struct.error, KeyError, RuntimeError...
         reason = str(error).strip().splitlines()
         said = reason[0] if reason else type(error).__name__
-        raise StudyError(
+        raise DamagedFilmError(
             f"is damaged, cut short or not decodable ({said}).", file=path, remedy="Export or copy it again."
         ) from error
 
@@ -168,4 +169,4 @@ def _check_deflated(path: Path, start: bytes) -> None:
                 inflated += len(inflater.decompress(block, 1 << 20))
                 block = inflater.unconsumed_tail
                 if inflated > LARGEST_INFLATED_BYTES:
-                    raise StudyError(f"inflates to more than {LARGEST_INFLATED_BYTES:,} bytes: not read.", file=path)
+                    raise FilmSizeError(f"inflates to more than {LARGEST_INFLATED_BYTES:,} bytes: not read.", file=path)

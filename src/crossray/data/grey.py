@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.errors import StudyError
+from crossray.data.film_errors import ColourFilmError, FilmSizeError
 
 #: Most pixels that a film may have. Checked in the header, before anything is decoded: a file of some kilobytes can
 #: claim gigabytes (a decompression bomb). The largest chest detectors give about 20 million.
@@ -27,9 +27,9 @@ def check_film_size(height: int, width: int, path: Path) -> None:
         StudyError: with the size and the limit.
     """
     if height < 1 or width < 1:
-        raise StudyError(f"the film claims {height} x {width} pixels.", file=path, remedy="Export it again.")
+        raise FilmSizeError(f"the film claims {height} x {width} pixels.", file=path, remedy="Export it again.")
     if height * width > LARGEST_FILM_PIXELS:
-        raise StudyError(
+        raise FilmSizeError(
             f"the film claims {height} x {width} pixels, more than {LARGEST_FILM_PIXELS:,}: not decoded.",
             file=path,
             remedy="If it is a real film, make it smaller first.",
@@ -46,7 +46,7 @@ def grey_from_colour(pixels: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]
     spread = pixels.max(axis=2).astype(np.int16) - pixels.min(axis=2)
     coloured = float((spread > CHANNEL_TOLERANCE).mean())
     if coloured > COLOURED_SHARE:
-        raise StudyError(
+        raise ColourFilmError(
             f"the picture is in colour ({coloured:.0%} of its pixels).",
             file=path,
             remedy="A radiograph is grey: if it is one, convert it to grey first.",

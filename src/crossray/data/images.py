@@ -15,6 +15,7 @@ from PIL import ExifTags, Image, ImageOps
 from crossray.data.dicom import read_dicom
 from crossray.data.dicom_display import DicomDisplay
 from crossray.data.dicom_file import looks_like_dicom, read_start
+from crossray.data.film_errors import DamagedFilmError, FilmFormatError, FilmSizeError
 from crossray.data.grey import check_film_size, grey_from_colour, stretch_to_8_bit
 from crossray.errors import StudyError
 
@@ -165,11 +166,11 @@ def _opened(path: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     except StudyError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise StudyError(f"is too large to be a film: {error}", file=path) from error
+        raise FilmSizeError(f"is too large to be a film: {error}", file=path) from error
     except Exception as error:
         # Pillow raises any type on malformed bytes: OSError, SyntaxError, ValueError, struct.error, EOFError...
         reason = str(error).replace(str(path), "the file") or type(error).__name__
-        raise StudyError(
+        raise DamagedFilmError(
             f"is damaged or cut short ({reason}).", file=path, remedy="Export or copy it again."
         ) from error
 
@@ -201,5 +202,5 @@ def _check_depth(start: bytes, path: Path) -> None:
 def _unknown_format(start: bytes, path: Path) -> StudyError:
     for magic, name in _OTHER_FORMATS.items():
         if start.lstrip().startswith(magic):
-            return StudyError(f"is {name}: not read.", file=path, remedy=_CONVERT)
-    return StudyError("is neither PNG nor JPEG nor DICOM.", file=path, remedy=_CONVERT)
+            return FilmFormatError(f"is {name}: not read.", file=path, remedy=_CONVERT)
+    return FilmFormatError("is neither PNG nor JPEG nor DICOM.", file=path, remedy=_CONVERT)
