@@ -48,6 +48,26 @@ def test_a_report_without_the_sections_is_read_whole_or_not_at_all() -> None:
     assert select_text(report, TextConfig(fallback="empty")) == SelectedText("", ())
 
 
+@pytest.mark.parametrize("preprocessing", ["clean", "gloria"])
+def test_sections_may_be_read_in_the_order_of_the_list(preprocessing: str) -> None:
+    report = parse_report("FINDINGS: Clear lungs. Small heart.\nIMPRESSION: No acute disease.")
+    options = {"sections": ("impression", "findings"), "preprocessing": preprocessing}
+    in_order = select_text(report, TextConfig.model_validate(options))
+    listed = select_text(report, TextConfig.model_validate({**options, "section_order": "listed"}))
+    assert [one.lower().rstrip(".") for one in sentences(in_order)] == [
+        "clear lungs",
+        "small heart",
+        "no acute disease",
+    ]
+    assert sentences(listed) == [*sentences(in_order)[2:], *sentences(in_order)[:2]]
+
+
+def test_a_configuration_in_reading_order_reads_as_before() -> None:
+    assert "section_order" not in TextConfig().model_dump()
+    listed = TextConfig(section_order="listed")
+    assert TextConfig.model_validate(listed.model_dump()) == listed
+
+
 def test_one_wanted_section_is_enough() -> None:
     report = parse_report("INDICATION: Cough.\nIMPRESSION: Normal.")
     assert select_text(report, TextConfig()).text == "Normal."

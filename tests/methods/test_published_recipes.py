@@ -136,6 +136,12 @@ def test_a_study_shows_a_film_drawn_anew_where_the_source_draws_one() -> None:
     assert drawn == of_lovt | {"prior", "joimternet", "joimternet_phrase"}
 
 
+@pytest.mark.parametrize("name", ["mgca_resnet", "mgca_vit", "convirt_mgca", "joimternet", "joimternet_phrase"])
+def test_the_impression_is_read_first_where_the_source_puts_it_first(name: str) -> None:
+    text = load_recipe(FOLDER / f"{name}.yaml").text
+    assert (text.sections, text.section_order) == (("impression", "findings"), "listed")
+
+
 def test_convirt_is_what_lovt_s_configuration_of_it_says_but_for_its_heads_and_budget() -> None:
     convirt, lovt = (load_recipe(FOLDER / f"{name}.yaml") for name in ("convirt", "lovt_convirt"))
     assert convirt.image == lovt.image

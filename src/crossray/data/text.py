@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from crossray.data.sentences import LIST_NUMBER
 from crossray.data.study import Report, SectionName, Span
@@ -27,7 +28,9 @@ class TextConfig(Settings):
     """Which part of a report the model reads, and how it is cleaned.
 
     Attributes:
-        sections: kinds of sections, in reading order of the report.
+        sections: kinds of sections.
+        section_order: ``reading`` as they stand in the report; ``listed`` as in ``sections`` (MGCA and JoImTeRNet read
+            the impression first: what is cut off, if a report is too long, is then the end of the findings).
         fallback: what to read of a report that has none of them.
         deidentified: whether ``XXXX`` and ``___`` stay.
         list_numbers: whether the "2." of an enumerated impression stays.
@@ -37,11 +40,25 @@ class TextConfig(Settings):
     """
 
     sections: tuple[SectionName, ...] = ("findings", "impression")
+    section_order: Literal["reading", "listed"] = "reading"
     fallback: Literal["whole_report", "empty"] = "whole_report"
     deidentified: Literal["drop", "keep"] = "drop"
     list_numbers: Literal["drop", "keep"] = "drop"
     lower_case: bool = False
     preprocessing: Literal["clean", "gloria"] = "clean"
+
+    @model_serializer(mode="wrap")
+    def _as_before_in_reading_order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # Finished cells and results name the settings they were made with: the default must still read as theirs.
+        content: dict[str, object] = serialise(self)
+        if self.section_order == "reading":
+            content.pop("section_order", None)
+        return content
+
+    def place_of(self, section: SectionName) -> int:
+        """By which sections are put in order, in reading order where it is equal."""
+        listed = self.section_order == "listed" and section in self.sections
+        return self.sections.index(section) if listed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ def random_sentence(selected: SelectedText, generator: np.random.Generator) -> S
 
 
 def _clean_sentences(report: Report, wanted: frozenset[SectionName], config: TextConfig) -> Iterator[str]:
-    for sentence in report.sentences:
+    for sentence in sorted(report.sentences, key=lambda one: config.place_of(one.section)):
         if sentence.section not in wanted:
             continue
         written = sentence.span.of(report.text)
@@ -88,7 +105,7 @@ def _clean_sentences(report: Report, wanted: frozenset[SectionName], config: Tex
 
 
 def _gloria_sentences(report: Report, wanted: frozenset[SectionName], config: TextConfig) -> Iterator[str]:
-    for section in report.sections:
+    for section in sorted(report.sections, key=lambda one: config.place_of(one.name)):
         if section.name not in wanted:
             continue
         body = _without_marks(section.span.of(report.text), config)
