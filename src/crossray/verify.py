@@ -134,7 +134,10 @@ def _index(path: Path) -> Verdict:
 def _results(path: Path) -> Verdict:
     manifest = read_results_manifest(path)
     if manifest is not None:
-        return _verdict(path, "results", manifest.files, damages_of(path, manifest.files))
+        notes = [
+            f"{lost.file}, from which it was made: {lost.problem}" for lost in damages_of(Path(), manifest.made_from)
+        ]
+        return _verdict(path, "results", manifest.files, damages_of(path, manifest.files), notes)
     for table in (path / name for name in TABLES if (path / name).is_file()):
         try:
             json.loads(table.read_text(encoding="utf-8"))

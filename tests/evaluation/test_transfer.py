@@ -22,7 +22,9 @@ from crossray.evaluation.localized.trunks import open_trunk
 from crossray.evaluation.results import read_results
 from crossray.evaluation.transfer import transfer
 from crossray.evaluation.transfer_config import TransferConfig, TransferRequest
+from crossray.files import sha256_of
 from crossray.settings import build_settings
+from crossray.verify import verify
 
 from .conftest import DrawnSource
 
@@ -83,6 +85,16 @@ def test_trunks_from_elsewhere_are_given_the_same_films(trained: Path, elsewhere
     assert rows[1].value == rows[2].value  # the file holds what random gives
     differences = results.select(task="probe", metric="AUROC", target="Pleural Effusion", kind="difference")
     assert len(differences) == 3
+    digest = sha256_of(tmp_path / "trunk.pth")
+    assert results.provenance.choices["weights of resnet18 (trunk.pth)"] == f"sha256 {digest}"
+    assert digest in (tmp_path / "out" / "results.md").read_text()
+    assert [verdict.lines()[1:] for verdict in verify(tmp_path / "out")] == [[]]
+    (tmp_path / "trunk.pth").write_bytes((tmp_path / "trunk.pth").read_bytes()[:-1] + b"?")
+    (verdict,) = verify(tmp_path / "out")
+    assert (verdict.damages, len(verdict.notes)) == ((), 1)  # the results are whole; what they are of is another file
+    assert "trunk.pth, from which it was made: was altered" in verdict.notes[0]
+    (tmp_path / "trunk.pth").unlink()
+    assert verify(tmp_path / "out")[0].notes[0].endswith("trunk.pth, from which it was made: is missing.")
     with pytest.raises(ConfigError, match="'resnet18' is no image encoder"):
         transfer(replace(request, image_encoders=("resnet18",)), _config())
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 import crossray
 from crossray.errors import ConfigError, CrossRayError, DataError
@@ -19,19 +22,23 @@ _ENDINGS = (".json", ".csv", ".md", ".npz", ".html", ".parquet")
 
 
 class ResultsManifest(Settings):
-    """``manifest.json`` of a results folder."""
+    """``manifest.json`` of a results folder.
+
+    ``made_from`` are files of weights elsewhere, by the path that was given; those of runs stand in the results.
+    """
 
     kind: Literal["results"] = "results"
     format_version: Literal[1] = 1
     crossray: str
     files: dict[str, FileEntry]
+    made_from: dict[str, FileEntry] = Field(default_factory=dict)
 
 
-def seal_results(folder: Path) -> None:
-    """Write the manifest over what an evaluation has just written into ``folder``."""
+def seal_results(folder: Path, made_from: Mapping[str, FileEntry] | None = None) -> None:
+    """Write the manifest over what an evaluation has just written into ``folder``, made from these files elsewhere."""
     names = [part + ending for part in _PARTS for ending in _ENDINGS]
     entries = {name: FileEntry.of(folder / name) for name in names if (folder / name).is_file()}
-    manifest = ResultsManifest(crossray=crossray.__version__, files=entries)
+    manifest = ResultsManifest(crossray=crossray.__version__, files=entries, made_from=dict(made_from or {}))
     with explained_disk_errors(CrossRayError, folder):
         write_sealed_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 

@@ -30,7 +30,6 @@ from crossray.evaluation.result_files import seal_results
 from crossray.evaluation.results import Provenance, Results, Row, command_line, write_results
 from crossray.evaluation.retrieval_task import fold_ranks, galleries_of, ranked
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
-from crossray.evaluation.runs import Run
 from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task, zero_shot_task
 from crossray.evaluation.transfer_config import ASKED, Compared, TransferConfig, TransferRequest, compared
 from crossray.ownership import owned
@@ -62,7 +61,7 @@ def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -
     scores = _scores(whom, features, films, cohort, config, say)
     rows = [row for task, found in scores.items() for row in _rows(task, found, protocol)]
     results = Results(
-        provenance=_provenance(whom.run, train_store, test_store, split, fold, cohort, protocol, config),
+        provenance=_provenance(whom, train_store, test_store, split, fold, cohort, protocol, config),
         rows=tuple(rows),
     )
     write_results(results, request.out)
@@ -73,7 +72,7 @@ def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -
     if groups and features:
         told = confounding_rows(features, test_store, cohort.test, groups, protocol, config.probe)
         write_confounding(told, request.out)
-    seal_results(request.out)
+    seal_results(request.out, dict(whom.weights.values()))
     return results
 
 
@@ -186,7 +185,7 @@ def _protocol(train: Store, test: Store, config: TransferConfig) -> Protocol:
 
 
 def _provenance(
-    run: Run | None,
+    whom: Compared,
     train: Store,
     test: Store,
     split: SplitList,
@@ -195,6 +194,7 @@ def _provenance(
     protocol: Protocol,
     config: TransferConfig,
 ) -> Provenance:
+    run = whom.run
     trained_on = f"{train.manifest.inputs.source}, store {train.hash[:16]}"
     return Provenance(
         protocol=protocol.id,
@@ -220,6 +220,7 @@ def _provenance(
         choices={
             "training labels": f"{len(cohort.train)} studies of {trained_on}",
             "selection": "C and the epoch are chosen on the training store's validation side",
+            **{f"weights of {name}": f"sha256 {entry.sha256}" for name, (_, entry) in whom.weights.items()},
             **(config.finetune.choices if "finetune" in config.tasks else {}),
             "tested": "every study of a store that nobody learned from; of others, the fold's test side",
         },

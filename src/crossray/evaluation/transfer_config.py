@@ -27,6 +27,7 @@ from crossray.evaluation.probe import ProbeConfig
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.runs import Run, find_runs
 from crossray.evaluation.zero_shot import ZeroShotConfig
+from crossray.files import FileEntry
 from crossray.settings import Settings
 
 ASKED = ("zero_shot", "retrieval")
@@ -89,12 +90,14 @@ class Compared:
         models: the first is held against each other one.
         image: what films are made into.
         text: what is read of a report.
+        weights: of trunks from a file, by their name: the path as it was given, and size and hash.
     """
 
     run: Run | None
     models: Mapping[Evaluated, RunModel | FloorModel]
     image: ImageInputConfig
     text: TextConfig
+    weights: Mapping[str, tuple[str, FileEntry]]
 
     def tested(self, train_store: Store, test_store: Store, fold: Fold) -> tuple[str, ...]:
         """All studies of a store that nobody learned from; else those on the test side of whoever did, in its order."""
@@ -122,6 +125,7 @@ def compared(request: TransferRequest, films: JoinedFilms, size: int, config: Tr
         models[Evaluated(f"pretrained ({run.method})")] = RunModel(run, films, config.batch_size)
         floor = floor_encoder(run.model.image_encoder)
         models[trunk_floor(run)] = FloorModel(floor, image, films, config.batch_size)
+    weights: dict[str, tuple[str, FileEntry]] = {}
     for where in request.image_encoders:
         name, encoder = trunk_from_elsewhere(where, image.size)
         if Evaluated(name) in models:
@@ -131,7 +135,9 @@ def compared(request: TransferRequest, films: JoinedFilms, size: int, config: Tr
                 remedy="Give each once, and files of the same name other names.",
             )
         models[Evaluated(name)] = FloorModel(encoder, image, films, config.batch_size)
-    return Compared(run, models, image, text)
+        if Path(where).is_file():
+            weights[name] = where, FileEntry.of(Path(where))
+    return Compared(run, models, image, text, weights)
 
 
 def _check(run: Run | None, request: TransferRequest, config: TransferConfig) -> None:
