@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import crossray
 from crossray.cli import main as command_line
+from crossray.cli.stopping import WHAT_STAYS
 from crossray.errors import DataError
 
 HEAVY = ("torch", "transformers", "numpy", "sklearn", "matplotlib", "pyarrow", "PIL")
@@ -111,7 +112,48 @@ def test_sigterm_is_told_and_unwinds(monkeypatch: pytest.MonkeyPatch, capsys: py
     finally:
         signal.signal(signal.SIGTERM, before)
     assert (stop.value.code, tidied) == (143, [True])
-    assert "stopped by SIGTERM. The same command goes on" in capsys.readouterr().err
+    assert "crossray: stopped by SIGTERM." in capsys.readouterr().err
+
+
+def test_of_every_command_it_is_known_what_stays_when_it_is_stopped() -> None:
+    assert sorted(WHAT_STAYS) == sorted(" ".join(words) for words in commands(command_line.app))
+
+
+@pytest.mark.parametrize(
+    ("words", "reached", "told"),
+    [
+        (("info",), "crossray.environment.describe_environment", "It only reads: none of your files was changed."),
+        (("doctor",), "crossray.doctor.installation.examine_installation", "It only reads"),
+        (("search", "INDEX", "--text", "effusion"), "crossray.inference.search.query.search_for", "It only reads"),
+        (("data", "audit", "FOLDER"), "crossray.data.audit.dicom_audit.audit_dicom", "It only reads"),
+        (("export", "RUN", "--to", "onnx", "--out", "OUT"), "crossray.export.export.export_run", "remove the folder"),
+        (("data", "prepare", "phantom", "--out", "OUT"), "crossray.data.sources.build.build_source", "goes on with"),
+    ],
+)
+def test_a_stopped_command_says_what_is_true_of_it(
+    words: tuple[str, ...],
+    reached: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*given: object, **options: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr(reached, stopped)
+    monkeypatch.setattr("sys.argv", ["crossray", *words])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            command_line.main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert stop.value.code == 143
+    said = capsys.readouterr().err
+    assert "crossray: stopped by SIGTERM. " in said
+    assert told in said
+    assert ("goes on" in said) == (told == "goes on with")
 
 
 def test_a_server_that_is_stopped_by_sigterm_says_nothing_of_going_on(

@@ -37,7 +37,7 @@ from crossray.cli.pretrain import pretrain
 from crossray.cli.reproduce import reproduce
 from crossray.cli.search import search
 from crossray.cli.serve import serve
-from crossray.cli.stopping import end_on_sigterm
+from crossray.cli.stopping import end_on_sigterm, now_runs
 from crossray.cli.transfer import transfer
 from crossray.cli.verify import verify as verify_all
 
@@ -50,9 +50,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Prepare, describe, verify and split data.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Prepare, describe, verify and split data.", no_args_is_help=True, rich_markup_mode=None, callback=now_runs
+)
 app.add_typer(data_app, name="data")
-index_app = typer.Typer(help="Make films and reports searchable.", no_args_is_help=True, rich_markup_mode=None)
+index_app = typer.Typer(
+    help="Make films and reports searchable.", no_args_is_help=True, rich_markup_mode=None, callback=now_runs
+)
 app.add_typer(index_app, name="index")
 
 
@@ -64,11 +68,12 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    now_runs(context)
 
 
 # One line a command, in the order in which a user meets them. Each function lives in its own thin file.
@@ -109,7 +114,7 @@ def main() -> None:
     """
     from crossray.errors import CrossRayError
 
-    end_on_sigterm("stopped by SIGTERM. The same command goes on with what was finished.")
+    end_on_sigterm()
     warnings.formatwarning = _note
     try:
         app()
