@@ -30,6 +30,7 @@ from pydicom.uid import (
 
 from crossray.data import dicom_file
 from crossray.data.dicom import read_dicom
+from crossray.data.film_errors import DamagedFilmError, NoPixelsError
 from crossray.data.grey import LARGEST_FILM_PIXELS
 from crossray.errors import StudyError
 from tests.data.dicom_writing import grey_ramp, radiograph, ramp, write, write_compressed
@@ -154,6 +155,17 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(syntax: UID, tmp_path: Path) -
         path.write_bytes(whole[:length])
         with pytest.raises(StudyError, match=r"film\.dcm"):
             read_dicom(path)
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, RLELossless])
+def test_pixels_that_begin_and_do_not_end_are_cut_short_and_not_absent(syntax: UID, tmp_path: Path) -> None:
+    path = write_compressed(radiograph(), syntax, tmp_path / "film.dcm")
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DamagedFilmError):
+        read_dicom(path)
+    del (whole := radiograph()).PixelData
+    with pytest.raises(NoPixelsError, match="has no pixels"):
+        read_dicom(write(whole, path))
 
 
 def test_a_codestream_of_another_size_than_the_header_is_not_decoded(tmp_path: Path) -> None:

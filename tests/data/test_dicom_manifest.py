@@ -144,6 +144,57 @@ def test_a_key_that_lost_its_zeros_is_pointed_at(tmp_path: Path) -> None:
     assert "Differs from '123.0' only by zeros" in problems[0]["reason"]
 
 
+@pytest.mark.parametrize("key", ["1.23457E+10", "1,23E+10"])
+def test_a_key_that_a_spreadsheet_rounded_is_told(key: str, tmp_path: Path) -> None:
+    film(tmp_path, "1.dcm", "12345678901")
+    film(tmp_path, "2.dcm", "A1")
+    _, _, problems = run(tmp_path, table(tmp_path, [report(key), report("A1")]))
+    assert [row["rule"] for row in problems] == ["report_without_film", "film_without_report"]
+    assert "A spreadsheet has rounded it" in problems[0]["reason"]
+
+
+def test_a_film_or_report_whose_other_side_was_left_out_is_told_why(tmp_path: Path) -> None:
+    film(tmp_path, "1.dcm", "A1")
+    film(tmp_path, "2.dcm", "A2", NumberOfFrames=3)
+    film(tmp_path, "3.dcm", "A3")
+    rows = [report("A1"), report("A2"), report("A3", "")]
+    _, _, problems = run(tmp_path, table(tmp_path, rows))
+    reasons = {row["key"]: row["reason"] for row in problems if row["rule"].endswith(("_film", "_report"))}
+    assert reasons["A2"] == "no film has this key. What has it was left out: several_frames."
+    assert reasons["A3"] == "no report has this key. What has it was left out: empty_report."
+
+
+def test_patients_whose_ids_differ_by_zeros_are_pointed_at(tmp_path: Path) -> None:
+    film(tmp_path, "1.dcm", "A1", PatientID="0042")
+    film(tmp_path, "2.dcm", "A2", PatientID="42")
+    film(tmp_path, "3.dcm", "A3", PatientID="0042")
+    film(tmp_path, "4.dcm", "A3", PatientID="42")
+    film(tmp_path, "5.dcm", "A4", PatientID="42")
+    film(tmp_path, "6.dcm", "A4", PatientID="")
+    rows = [report(key) for key in ("A1", "A2", "A3", "A4")]
+    _, rows, problems = run(tmp_path, table(tmp_path, rows))
+    assert {row["study_id"] for row in rows} == {"A1", "A2"}
+    told = {(row["key"], row["rule"]): row["reason"] for row in problems}
+    assert told["A3", "two_patients"].endswith("Their ids differ only by zeros or spelling.")
+    assert told["A4", "two_patients"].endswith("One of them has no PatientID.")
+    assert told["A1", "patient_ids_alike"].startswith("the PatientIDs 0042, 42 differ only by zeros")
+
+
+def test_every_file_and_every_report_is_in_the_manifest_or_listed_once(tmp_path: Path) -> None:
+    film(tmp_path, "1.dcm", "A1", SOPInstanceUID="1.2.3")
+    film(tmp_path, "2.dcm", "A1", SOPInstanceUID="1.2.3")
+    film(tmp_path, "3.dcm", "A2", NumberOfFrames=2)
+    film(tmp_path, "4.dcm", "A3")
+    (tmp_path / "export" / "notes").write_text("no film")
+    (tmp_path / "export" / "loop").symlink_to(".")
+    (tmp_path / "export" / "self").symlink_to("self")
+    summary, rows, problems = run(tmp_path, table(tmp_path, [report("A1"), report("A1"), report("A2"), report("")]))
+    listed = [row for row in problems if row["what"] in ("file", "film")]
+    assert summary.files == 7 == len(rows) + len({row["file"] for row in listed}) == len(rows) + len(listed)
+    joined = sum(row["what"] == "remark" and row["rule"] == "addenda_joined" for row in problems)
+    assert summary.reports == 4 == summary.studies + joined + sum(row["what"] == "report" for row in problems)
+
+
 def test_addenda_are_joined_in_order_and_noted(tmp_path: Path) -> None:
     film(tmp_path, "1.dcm")
     rows = [report("A1", "Normal."), report("A1", "Addendum: nodule."), report("A1", "Normal.")]

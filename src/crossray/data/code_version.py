@@ -29,6 +29,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "sampling.py",
         "film_table.py",
         "iu_protocols.py",
+        "key_hints.py",
         "licences.py",
         "lovt_lists.py",
         "split_files.py",

@@ -11,9 +11,11 @@ from pydicom import Dataset
 from crossray.data.dicom_codecs import NATIVE, check_transfer_syntax, decode_pixels
 from crossray.data.dicom_display import DicomDisplay, display_pixels
 from crossray.data.dicom_file import count_of, malformed_as_study_error, open_dicom, text_of
-from crossray.data.film_errors import NoPixelsError, SeveralFramesError
+from crossray.data.film_errors import DamagedFilmError, NoPixelsError, SeveralFramesError
 from crossray.data.grey import check_film_size, grey_from_colour
 from crossray.errors import StudyError
+
+_PIXEL_DATA_TAGS = (b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10")  # little and big endian
 
 
 def read_dicom(path: Path, display: DicomDisplay | None = None) -> NDArray[np.uint8]:
@@ -37,6 +39,8 @@ def read_dicom(path: Path, display: DicomDisplay | None = None) -> NDArray[np.ui
 
 def _check_one_film(dataset: Dataset, path: Path) -> None:
     if not dataset.get("PixelData"):
+        if any(tag in path.read_bytes() for tag in _PIXEL_DATA_TAGS):  # pydicom drops an element that does not end
+            raise DamagedFilmError("the pixels are cut short.", file=path, field="PixelData", remedy="Export it again.")
         modality = text_of(dataset, "Modality") or "unknown"
         raise NoPixelsError(
             f"has no pixels (Modality {modality}).",

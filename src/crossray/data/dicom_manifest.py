@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 from pydicom.datadict import keyword_dict, tag_for_keyword
 
 from crossray.data.dicom_scan import ScannedFile, scan_export
+from crossray.data.key_hints import KeyHints, bare, groups_alike
 from crossray.data.report_export import (
     ReportExport,
     ReportPart,
@@ -119,8 +120,8 @@ def write_dicom_manifest(
     films, repeated = _without_duplicates([file for file in files if not file.rule])
     reports = with_film_keys(reports, {film.key for film in films})
     problems += [*repeated, *(_of_report(problem) for problem in reports.problems)]
-    studies, unmatched = _matched(films, reports.parts)
-    problems += unmatched
+    studies, unmatched = _matched(films, reports.parts, problems)
+    problems += [*unmatched, *_patients_alike(films)]
     rows = [row for key, study in studies.items() for row in _rows(key, study, request, reports.columns, problems)]
     _write(request, rows, reports, problems)
     if not rows:
@@ -152,37 +153,49 @@ def _without_duplicates(films: Sequence[ScannedFile]) -> tuple[list[ScannedFile]
     return list(kept.values()), problems
 
 
-def _matched(films: Iterable[ScannedFile], parts: Iterable[ReportPart]) -> tuple[dict[str, _Study], list[Problem]]:
+def _matched(
+    films: Iterable[ScannedFile], parts: Iterable[ReportPart], left_out: Iterable[Problem]
+) -> tuple[dict[str, _Study], list[Problem]]:
     """Studies with films and report of one patient, in the order of their keys; and everything else."""
     studies: dict[str, _Study] = defaultdict(_Study)
     for film in films:
         studies[film.key].films.append(film)
     for part in parts:
         studies[part.key].parts.append(part)
-    near = _near_keys(studies)
+    rules: dict[str, list[str]] = defaultdict(list)
+    for problem in left_out:
+        rules[problem.key].append(problem.rule)
+    hints = KeyHints(studies, rules)
     whole: dict[str, _Study] = {}
     problems = []
     for key, study in sorted(studies.items(), key=itemgetter(0)):
         patients = {film.patient_id for film in study.films}
-        hint = f" Differs from '{near[key]}' only by zeros or spelling." if key in near else ""
         if len(patients) > 1:
-            problems += _left_out(key, study, "two_patients", f"the key stands on films of {len(patients)} patients.")
+            problems += _left_out(key, study, "two_patients", _two_patients(patients))
         elif not study.parts:
-            problems += _left_out(key, study, "film_without_report", f"no report has this key.{hint}")
+            problems += _left_out(key, study, "film_without_report", f"no report has this key.{hints.of(key)}")
         elif not study.films:
-            problems += _left_out(key, study, "report_without_film", f"no film has this key.{hint}")
+            problems += _left_out(key, study, "report_without_film", f"no film has this key.{hints.of(key)}")
         else:
             whole[key] = study
     return whole, problems
 
 
-def _near_keys(studies: Mapping[str, _Study]) -> dict[str, str]:
-    # Spreadsheets eat leading zeros and write whole numbers as 123.0: told, never repaired.
-    by_form: dict[str, list[str]] = defaultdict(list)
-    for key in studies:
-        by_form[key.casefold().removesuffix(".0").lstrip("0")].append(key)
-    groups = [keys for keys in by_form.values() if len(keys) == 2]
-    return {key: other for first, second in groups for key, other in ((first, second), (second, first))}
+def _two_patients(patients: Collection[str]) -> str:
+    told = f"the key stands on films of {len(patients)} patients."
+    if "" in patients:
+        return f"{told} One of them has no PatientID."
+    return f"{told} Their ids differ only by zeros or spelling." if len({bare(one) for one in patients}) == 1 else told
+
+
+def _patients_alike(films: Iterable[ScannedFile]) -> Iterator[Problem]:
+    """Ids that may be of one patient: a split would put such a patient's films on both sides."""
+    first = {film.patient_id: film for film in reversed(list(films))}
+    for group in groups_alike(patient for patient in first if patient):
+        reason = (
+            f"the PatientIDs {', '.join(group)} differ only by zeros or spelling: if they are one patient, correct it."
+        )
+        yield Problem("remark", "patient_ids_alike", reason, first[group[0]].key, first[group[0]].path)
 
 
 def _left_out(key: str, study: _Study, rule: str, reason: str) -> list[Problem]:
