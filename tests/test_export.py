@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from packaging.version import Version
 from PIL import Image
 from torch.nn import functional as F
 from typer.testing import CliRunner
@@ -105,6 +106,19 @@ def test_a_calibration_goes_along_and_is_used_with_the_exported_weights(tmp_path
     assert Calibrator.of_run(tmp_path / "again", "best").calibration == calibration
 
 
+def test_an_exporter_that_does_not_fit_torch_is_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("'float' object has no attribute 'shape'")
+
+    monkeypatch.setattr(torch.onnx, "export", fails)
+    with pytest.raises(ConfigError, match=r"torch .* with onnxscript .* cannot trace") as caught:
+        export_run(run, "onnx", tmp_path / "out")
+    assert "onnxscript<0.3" in str(caught.value)
+
+
+@pytest.mark.skipif(Version(torch.__version__) < Version("2.7"), reason="torch 2.6 cannot trace the text encoder")
 @pytest.mark.parametrize(
     "method",
     [

