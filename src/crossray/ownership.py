@@ -166,12 +166,13 @@ def _locked(folder: Path, until: float) -> IO[str]:
                 raise _in_use(folder) from error
             time.sleep(_LOOK_AGAIN_SECONDS)
             continue
-        if _is_at(path, lock):
+        if is_still_at(path, lock):
             return lock
-        lock.close()  # of an owner that has just ended and removed it
+        lock.close()
 
 
-def _is_at(path: Path, lock: IO[str]) -> bool:
+def is_still_at(path: Path, lock: IO[str]) -> bool:
+    """Whether an open lock file is the one at ``path``, and not that of an owner that has ended and removed it."""
     try:
         return os.path.samestat(path.stat(), os.fstat(lock.fileno()))
     except FileNotFoundError:

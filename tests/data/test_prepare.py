@@ -285,7 +285,7 @@ def test_a_damaged_note_of_the_inputs_is_not_believed(tmp_path: Path) -> None:
 def test_two_at_once_on_one_store_are_refused(tmp_path: Path) -> None:
     from crossray.data.publish import work_folder
 
-    with work_folder(tmp_path / "s", "x"), pytest.raises(StoreError, match="another process"):
+    with work_folder(tmp_path / "s", "x"), pytest.raises(StoreError, match="being prepared by process"):
         prepare(MemorySource(studies(2)), tmp_path / "s")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -72,6 +74,17 @@ def test_a_share_is_let_in_beside_others_of_its_inputs_alone(tmp_path: Path, mon
     ):
         prepare_share(SOURCE, store, CONFIG, Share(2, 5), workers=1)
     assert len(made(store)) == 2
+
+
+def test_who_waits_for_one_that_ends_begins_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with ThreadPoolExecutor(1) as pool:
+        with work_folder(out, "inputs") as folder:
+            waiting = pool.submit(lambda: work_folder(out, "inputs").__enter__())
+            time.sleep(0.2)  # it has opened the lock, or else finds no folder: both must do
+            shutil.rmtree(folder)
+        assert waiting.result() == folder
+    assert (folder / "inputs.json").read_text() == "inputs"
 
 
 def test_the_command_makes_a_share_and_no_store(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import IO
 from crossray.data.store_manifest import MANIFEST_NAME
 from crossray.errors import StoreError
 from crossray.files import check_fences, explained_disk_errors, sync_folder
-from crossray.ownership import LOCK_FILE, NOTE_FILE, PATIENCE_SECONDS, owned, owner_of
+from crossray.ownership import LOCK_FILE, NOTE_FILE, PATIENCE_SECONDS, is_still_at, owned, owner_of
 
 INPUTS_NAME = "inputs.json"
 _LOCK_NAME = ".lock"
@@ -80,31 +80,39 @@ def work_folder(destination: Path, inputs: str, *, shared: bool = False) -> Iter
         StoreError: another process is preparing the same store, or the place cannot be written to.
     """
     folder = partial_folder(destination)
+    until = time.monotonic() + (_SHARED_PATIENCE_SECONDS if shared else PATIENCE_SECONDS)
+    while (lock := _locked(folder, inputs, shared)) is None:
+        if time.monotonic() >= until:
+            whom = owner_of(folder) or "another process"
+            raise StoreError(f"is being prepared by {whom}.", file=destination, remedy="Wait for it, or stop it first.")
+        time.sleep(0.05)
+    with lock, nullcontext() if shared else owned(folder, destination, kind=StoreError):
+        yield folder
+
+
+def _locked(folder: Path, inputs: str, shared: bool) -> IO[str] | None:
+    """The open lock file of a folder that fits the inputs; None if others have it, or are just done with it."""
+    path = folder / _LOCK_NAME
     with explained_disk_errors(StoreError, folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK_NAME).open("a+")  # shared locks of network file systems want a file open for reading
-    with lock:
-        until = time.monotonic() + (_SHARED_PATIENCE_SECONDS if shared else PATIENCE_SECONDS)
-        while not _lock_for(lock, folder, inputs, shared):
-            if time.monotonic() >= until:
-                whom = owner_of(folder) or "another process"
-                raise StoreError(
-                    f"is being prepared by {whom}.", file=destination, remedy="Wait for it, or stop it first."
-                )
-            time.sleep(0.05)
-        with nullcontext() if shared else owned(folder, destination, kind=StoreError):
-            yield folder
+        try:
+            lock = path.open("a+")  # shared locks of network file systems want a file open for reading
+        except FileNotFoundError:
+            return None
+        if _lock_for(lock, folder, inputs, shared):
+            return lock
+        lock.close()
+        return None
 
 
 def _lock_for(lock: IO[str], folder: Path, inputs: str, shared: bool) -> bool:
     """Take the lock, alone or with others of the same inputs; whoever is alone makes the folder fit the inputs."""
-    if shared and _flock(lock, fcntl.LOCK_SH) and _is_made_from(folder, inputs):
+    path = folder / _LOCK_NAME
+    if shared and _flock(lock, fcntl.LOCK_SH) and is_still_at(path, lock) and _is_made_from(folder, inputs):
         return True
-    if not _flock(lock, fcntl.LOCK_EX):
-        _flock(lock, fcntl.LOCK_UN)
+    if not _flock(lock, fcntl.LOCK_EX) or not is_still_at(path, lock):
         return False
-    with explained_disk_errors(StoreError, folder):
-        _keep_if_made_from(folder, inputs)
+    _keep_if_made_from(folder, inputs)
     return not shared or _flock(lock, fcntl.LOCK_SH)
 
 
