@@ -39,7 +39,8 @@ def read_dicom(path: Path, display: DicomDisplay | None = None) -> NDArray[np.ui
 
 def _check_one_film(dataset: Dataset, path: Path) -> None:
     if not dataset.get("PixelData"):
-        if any(tag in path.read_bytes() for tag in _PIXEL_DATA_TAGS):  # pydicom drops an element that does not end
+        # pydicom drops an element that does not end.
+        if "PixelData" not in dataset and any(tag in path.read_bytes() for tag in _PIXEL_DATA_TAGS):
             raise DamagedFilmError("the pixels are cut short.", file=path, field="PixelData", remedy="Export it again.")
         modality = text_of(dataset, "Modality") or "unknown"
         raise NoPixelsError(
