@@ -8,15 +8,17 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 from scipy.special import expit
 from starlette.testclient import TestClient
 
-from crossray.data.geometry import CropWindow
+from crossray.data.geometry import CropWindow, prepare_film
 from crossray.errors import ConfigError
 from crossray.evaluation.prompts import load_prompts
 from crossray.inference.model import PromptPair
+from crossray.methods.base import ImageEmbedding
 from crossray.serve.app import Desk, build_app
 from crossray.serve.run_server import ServeConfig, check_host, serve
 
@@ -114,6 +116,42 @@ def test_findings_batch_and_vectors_are_those_of_the_model(client: TestClient, d
     np.testing.assert_allclose(vector, model.embed_images([pixels])[0], atol=1e-5)
     cosines = client.post("/api/batch", json={"films": [film], "sentences": [PHRASE]}).json()["cosines"]
     np.testing.assert_allclose(cosines, model.similarity([pixels], [PHRASE]), atol=1e-5)
+
+
+def test_films_of_a_batch_are_embedded_together_and_a_bad_one_spoils_no_other(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, handles = desk.runs[0], [opened(client, png(seed=seed)) for seed in (1, 2, 3)]
+    bad, gone = handles[1], "no-such-film"
+    refused = run.model.joint.embed_images
+    calls: list[int] = []
+
+    def embed(films: NDArray[np.uint8]) -> ImageEmbedding:
+        calls.append(len(films))
+        if any((film == prepared).all() for film in films):
+            raise RuntimeError("a secret of the server")
+        return refused(films)
+
+    sentences = ["Edema.", PHRASE]
+    alone = [desk.runs[0].model.similarity([desk.shelf.get(film).pixels], sentences)[0] for film in handles]
+    prepared, _ = prepare_film(desk.shelf.get(bad).pixels, run.model.prepared_size)
+    monkeypatch.setattr(run.model.joint, "embed_images", embed)
+    body = {"films": [handles[0], gone, bad, handles[2], handles[0]], "sentences": sentences}
+    answer = client.post("/api/batch", json=body).json()
+    assert calls == [3, 1, 1, 1]  # together; then, since that failed, each by itself
+    assert [row is None for row in answer["cosines"]] == [False, True, True, False, False]
+    assert answer["errors"].keys() == {gone, bad}
+    assert "no longer held" in answer["errors"][gone]
+    assert "its log says which" in answer["errors"][bad]
+    for place, own in ((0, alone[0]), (3, alone[2]), (4, alone[0])):
+        np.testing.assert_allclose(answer["cosines"][place], own, atol=1e-6)
+
+    assert client.post("/api/batch", json={**body, "films": [gone]}).status_code == 404
+    assert client.post("/api/batch", json={**body, "films": [bad]}).status_code == 500
+    monkeypatch.setattr(run.model.joint, "embed_images", refused)
+    again = client.post("/api/batch", json={**body, "films": handles}).json()
+    assert again["errors"] == {}
+    np.testing.assert_allclose(again["cosines"], alone, atol=1e-6)
 
 
 def test_findings_have_probabilities_where_the_run_was_calibrated_and_say_of_which_films(

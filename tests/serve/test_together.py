@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -124,3 +125,27 @@ def test_films_are_decoded_side_by_side_and_one_visitor_alone_starts_one_process
         assert decoders.starts <= 2
     finally:
         decoders.close()
+
+
+def test_a_batch_of_films_is_a_few_calls_of_the_model_with_the_numbers_of_single_ones(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, count = desk.runs[0], 20
+    singles = [run.embedding(film(seed)) for seed in range(count)]
+    calls: list[int] = []
+    embed = run.model.joint.embed_images
+
+    def counted(films: NDArray[np.uint8]) -> ImageEmbedding:
+        calls.append(len(films))
+        return embed(films)
+
+    monkeypatch.setattr(run.model.joint, "embed_images", counted)
+    films = [film(seed) for seed in range(count)]
+    found = run.embeddings(films)
+    assert calls == [16, 4]
+    for one, single in zip(found, singles, strict=True):
+        assert isinstance(one, ImageEmbedding)
+        torch.testing.assert_close(one.pooled, single.pooled, atol=1e-6, rtol=0)
+        torch.testing.assert_close(one.regions, single.regions, atol=1e-6, rtol=0)
+    assert run.embeddings(films) == found  # kept with the films
+    assert calls == [16, 4]

@@ -26,6 +26,7 @@ from crossray.errors import ConfigError, CrossRayError
 from crossray.inference.model import NO_PLACES
 from crossray.serve.answers import Findings, findings_answer
 from crossray.serve.asked import Batch, FilmAndPhrase, FilmAndText, OneFilm, Search
+from crossray.serve.batch import Compared, compare
 from crossray.serve.decoder import Decoders
 from crossray.serve.engine import LoadedRun, Neighbours
 from crossray.serve.guard import Guard
@@ -167,11 +168,9 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         return {"vector": vector.tolist(), "notice": NOTICE}
 
     @app.post("/api/batch")
-    def batch(asked: Batch) -> dict[str, Any]:
-        """Cosines of every film and every sentence."""
-        run = desk.run(asked.run)
-        films = np.stack([run.film_vector(desk.shelf.get(film)) for film in asked.films])
-        return {"cosines": (films @ run.text_vectors(asked.sentences).T).tolist(), "notice": NOTICE}
+    def batch(asked: Batch) -> Compared:
+        """Cosines of every film and every sentence; a film that cannot be compared has an error of its own."""
+        return compare(desk.run(asked.run), desk.shelf, asked.films, asked.sentences)
 
 
 def _add_findings(app: FastAPI, desk: Desk) -> None:

@@ -37,11 +37,16 @@ class Batcher(Generic[Asked, Answer]):
 
     def ask(self, asked: Asked) -> Answer:
         """The answer to a question; raises what answering it alone raises."""
-        answer: Future[Answer] = Future()
-        self._queue.append((asked, answer))
+        return self.ask_all([asked])[0].result()
+
+    def ask_all(self, asked: Sequence[Asked]) -> list[Future[Answer]]:
+        """The answers to several questions, which are put at once; each raises what answering it alone raises."""
+        waiting: list[tuple[Asked, Future[Answer]]] = [(one, Future()) for one in asked]
+        self._queue.extend(waiting)
         # Once for each question; where an earlier turn has answered it already, there is nothing left to do.
-        self._worker.submit(self._answer_waiting)
-        return answer.result()
+        for _ in waiting:
+            self._worker.submit(self._answer_waiting)
+        return [answer for _, answer in waiting]
 
     def _answer_waiting(self) -> None:
         batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]

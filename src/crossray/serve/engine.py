@@ -94,6 +94,25 @@ class LoadedRun:
                 film.embeddings[self.number] = self._films.ask(prepared)
             return film.embeddings[self.number]
 
+    def embeddings(self, films: Sequence[Film]) -> list[ImageEmbedding | Exception]:
+        """Of several films, made together; what is wrong with one stands in its place and spoils no other's.
+
+        Memory grows with the number of films by their prepared squares, and by no more than ``_FILMS_AT_ONCE`` in the
+        model.
+        """
+        fresh = [place for place, film in enumerate(films) if self.number not in film.embeddings]
+        prepared = [by_hand(prepare_film, films[place].pixels, self.model.prepared_size)[0] for place in fresh]
+        errors: dict[int, Exception] = {}
+        for place, answer in zip(fresh, self._films.ask_all(prepared), strict=True):
+            try:
+                embedded = answer.result()
+            except Exception as error:  # whatever it is, it is told of this film alone
+                errors[place] = error
+            else:
+                with films[place].lock:
+                    films[place].embeddings[self.number] = embedded
+        return [errors[k] if k in errors else film.embeddings[self.number] for k, film in enumerate(films)]
+
     def _embed(self, prepared: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
         return self.model.joint.embed_images(np.stack(prepared)).each_film()
 
