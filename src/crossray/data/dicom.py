@@ -88,9 +88,13 @@ def _stored_bits_only(values: NDArray[np.integer], dataset: Dataset, path: Path)
     shift = high_bit + 1 - stored_bits
     if shift < 0 or high_bit >= 8 * values.dtype.itemsize:
         raise StudyError(f"is {high_bit}, with {stored_bits} bits stored.", file=path, field="HighBit")
-    plain: NDArray[np.integer] = (values.astype(np.int32) >> shift) & (2**stored_bits - 1)
+    if stored_bits == 8 * values.dtype.itemsize:
+        return values
+    unsigned = values.view(values.dtype.str.replace("i", "u"))
+    plain: NDArray[np.integer] = (unsigned >> shift) & (2**stored_bits - 1)
     if count_of(dataset, "PixelRepresentation", path, default=0) == 1:
-        plain = np.where(plain >= 2 ** (stored_bits - 1), plain - 2**stored_bits, plain)
+        signed = plain.astype(np.int32)
+        plain = np.where(signed >= 2 ** (stored_bits - 1), signed - 2**stored_bits, signed)
     return plain
 
 

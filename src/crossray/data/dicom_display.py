@@ -21,6 +21,7 @@ from crossray.settings import Settings
 
 Values = NDArray[np.float64]
 
+_ROWS_AT_ONCE = 64
 _FULL = "Set the display option voi to full_range to do without the header's window, or correct the header."
 
 
@@ -67,7 +68,10 @@ def display_pixels(
     if _is_inverted(dataset):
         shown = 1.0 - shown
     table = np.rint(shown * 255.0).astype(np.uint8)
-    pixels: NDArray[np.uint8] = table[np.clip(stored, lowest, highest).astype(np.int64) - lowest]
+    pixels = np.empty(stored.shape, dtype=np.uint8)
+    for start in range(0, len(stored), _ROWS_AT_ONCE):  # an index of eight bytes a pixel: not of a whole large film
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        pixels[rows] = table[np.clip(stored[rows], lowest, highest).astype(np.int64) - lowest]
     if padding is not None:
         pixels[padding] = 0
     return pixels
