@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from crossray.data.store import Store
-from crossray.evaluation.groups import LEAST, group_rows, groups_markdown, groups_of, write_groups
+from crossray.evaluation.groups import LEAST, Group, group_rows, groups_markdown, groups_of, write_groups
 from crossray.evaluation.protocol import Protocol
 from crossray.evaluation.rows import Evaluated
 from crossray.evaluation.summary import FoldScores
@@ -77,6 +77,16 @@ def test_a_group_has_scikit_learns_area_and_its_own_counts() -> None:
     assert ap is not None
     assert pa is not None
     assert value["AP − PA", OURS.model] == pytest.approx(ap - pa)
+
+
+def test_patients_of_two_groups_are_drawn_for_both() -> None:
+    # Each patient has the same study in either group: there is no difference, in any draw.
+    half = _scores(0)
+    labels, scores = (np.concatenate([values, values]) for values in (half.labels, half.scores))
+    both = FoldScores("all", half.patient_ids * 2, scores, labels)
+    groups = [Group("view", name, rows) for name, rows in zip(("AP", "PA"), np.split(np.arange(2 * N), 2), strict=True)]
+    apart = next(row for row in group_rows("probe", {OURS: both}, groups, PROTOCOL) if row.group == "AP − PA")
+    assert (apart.value, apart.low, apart.high) == (0.0, 0.0, 0.0)
 
 
 def test_a_label_with_too_few_of_either_class_is_left_open() -> None:

@@ -96,15 +96,16 @@ def group_rows(
 ) -> list[GroupRow]:
     """AUROC of each label and model inside each group, and differences between the groups of one attribute.
 
-    Groups are drawn apart: their patients differ, so a difference between groups is not a paired one. A label that has
-    too few positives or negatives in a group has no value there.
+    All patients are drawn at once: one who has studies in two groups (an AP and a PA film) is drawn for both, and the
+    difference between groups has that in its interval. A label that has too few positives or negatives in a group has
+    no value there.
     """
     rows: list[GroupRow] = []
     for who, scores in predictions.items():
         inside = {group.title: scores_inside(scores, group) for group in groups}
         sampled = {title: sample_classification(auroc, [own], protocol) for title, own in inside.items()}
         for group in groups:
-            counts = positives_and_known([_rows_of(scores, group)])
+            counts = positives_and_known([_known_inside(scores, group)])
             rows += _rows(task, who, group.by, group.name, sampled[group.title], protocol, counts)
         for one, other in combinations(groups, 2):
             if one.by == other.by:
@@ -187,18 +188,14 @@ def _rows(
 
 
 def scores_inside(scores: FoldScores, group: Group) -> FoldScores:
-    """The group's studies; a label with too few of either class there is unknown."""
-    own = _rows_of(scores, group)
-    labels = own.labels.copy()
-    positives, negatives = (labels > 0.5).sum(axis=0), (labels <= 0.5).sum(axis=0)
-    labels[:, (positives < LEAST) | (negatives < LEAST)] = np.nan
-    return replace(own, fold=f"{scores.fold} {group.title}", labels=labels)
+    """All studies, with labels of the group's alone; a label with too few of either class there is unknown."""
+    own = _known_inside(scores, group)
+    positives, negatives = (own.labels > 0.5).sum(axis=0), (own.labels <= 0.5).sum(axis=0)
+    few = (positives < LEAST) | (negatives < LEAST)
+    return replace(own, labels=np.where(few, np.nan, own.labels))
 
 
-def _rows_of(scores: FoldScores, group: Group) -> FoldScores:
-    return replace(
-        scores,
-        patient_ids=tuple(scores.patient_ids[row] for row in group.rows),
-        scores=scores.scores[group.rows],
-        labels=scores.labels[group.rows],
-    )
+def _known_inside(scores: FoldScores, group: Group) -> FoldScores:
+    labels = np.full_like(scores.labels, np.nan)
+    labels[group.rows] = scores.labels[group.rows]
+    return replace(scores, labels=labels)
