@@ -266,6 +266,10 @@ def test_the_report_stands_alone(everything: Path) -> None:
     assert 'class="box"' in page
     assert "pleural effusion" in page
     assert "Pointing game, all phrases" in page
+    assert re.search(r'<p class="card-interval">95 %: [\d.]+ to [\d.]+</p>', page)
+    assert "starts from random weights" in page
+    assert "starts from none" not in page
+    assert page.count("and perfect calibration.") == 2  # the probe's and the fine-tuned classifier's
     assert "Phrase grounding: all phrases (22 phrases)" in page
 
 

@@ -21,7 +21,7 @@ from crossray.evaluation.report.neighbours import Neighbours, drawn_rows, neares
 from crossray.evaluation.report.operating import label_curves
 from crossray.evaluation.results import Results
 from crossray.evaluation.retrieval_task import fold_ranks
-from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.rows import LOG_ODDS, Evaluated
 from crossray.evaluation.tables import METRICS_ACROSS, TASK_TITLES, tables
 from crossray.evaluation.tasks import fold_scores
 from crossray.files import explained_disk_errors, write_whole
@@ -53,6 +53,8 @@ def write_report(folds: Sequence[FoldEvaluation], results: Results, out: Path) -
         provenance=results.provenance,
         style=(files(__package__) / "style.css").read_text(encoding="utf-8"),
         headlines=headlines(results),
+        level=f"{100 * results.provenance.level:g} %",
+        log_odds=LOG_ODDS,
         facts=training_facts(folds, results),
         recipe=yaml.safe_dump(dict(folds[0].run.config), sort_keys=False, allow_unicode=True),
         curves=learning_curves([read_curves(f.run.fold, f.run.path / "metrics.jsonl") for f in folds]),

@@ -57,12 +57,16 @@ def training_facts(folds: Sequence[FoldEvaluation], results: Results) -> list[Fa
         Fact("Split", f"{provenance.split_protocol}", f"hash {_short(provenance.split_hash)}"),
         Fact("Training / validation / test studies", sizes),
         Fact("Method", model.method.name, f"preset {model.method.preset}"),
-        Fact("Image encoder", model.image_encoder.name, f"starts from {model.image_encoder.pretrained}"),
-        Fact("Text encoder", _text_encoder(text), f"starts from {text.get('pretrained', 'none')}"),
+        Fact("Image encoder", model.image_encoder.name, _start(model.image_encoder.pretrained)),
+        Fact("Text encoder", _text_encoder(text), _start(text.get("pretrained", "none"))),
         Fact("Training", f"{training.get('epochs')} epochs at batch {training.get('batch_size')}", _outcomes(folds)),
         Fact("Seeds", ", ".join(f"{name} {seed}" for name, seed in provenance.seeds.items())),
         Fact("Left out", f"{len(provenance.left_out)} studies of the split have no film or no text to read"),
     ]
+
+
+def _start(weights: object) -> str:
+    return "starts from random weights" if weights == "none" else f"starts from {weights}"
 
 
 def headlines(results: Results) -> list[Headline]:

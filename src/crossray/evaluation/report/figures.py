@@ -73,6 +73,10 @@ def read_curves(fold: str, path: Path) -> Curves:
     return Curves(fold, series["train"], series["validation"])
 
 
+#: Of figures whose names do not say what they are.
+_TITLES = {"recall_mean": "mean of R@K, both ways"}
+
+
 def learning_curves(runs: Sequence[Curves]) -> str:
     """Loss in training and validation, and whatever retrieval figure the validation printed, one line a fold."""
     extra = [name for name in _validation_names(runs) if name.startswith("recall")][:1]
@@ -85,14 +89,14 @@ def learning_curves(runs: Sequence[Curves]) -> str:
                     _line(axes, _smooth(run.train[name]), 0, "training" if run is runs[0] else None)
                 if name in run.validation:
                     _line(axes, run.validation[name], 1, "validation" if run is runs[0] else None, marker="o")
-            axes.set_title(name.replace("_", " "))
+            axes.set_title(_TITLES.get(name, name.replace("_", " ")))
             axes.set_xlabel("epoch")
             axes.legend()
         return _svg(figure, "Learning curves: loss in training and validation by epoch")
 
 
-def intervals_figure(rows: Sequence[Row], title: str) -> str:
-    """Estimates with their intervals: labels down, one colour a model; a line at chance (0.5)."""
+def intervals_figure(rows: Sequence[Row], title: str, level: float = 0.95) -> str:
+    """Estimates with their intervals of ``level``: labels down, one colour a model; a line at chance (0.5)."""
     models = list(dict.fromkeys((row.model, row.variant) for row in rows))
     targets = list(dict.fromkeys(row.target for row in rows))
     with _figure(7.4, 0.34 * len(targets) + 1.2) as figure:
@@ -109,7 +113,7 @@ def intervals_figure(rows: Sequence[Row], title: str) -> str:
         axes.axvline(0.5, color=_MUTED, linewidth=0.8, linestyle=":")
         axes.set_yticks(range(len(targets)), targets)
         axes.invert_yaxis()
-        axes.set_xlabel("AUROC with its interval")
+        axes.set_xlabel(f"AUROC with its {100 * level:g} % interval")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(models), borderaxespad=0)
         return _svg(figure, title)
 
