@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from numpy.typing import NDArray
 from scipy.special import expit
 from typer.testing import CliRunner
 
@@ -25,8 +31,17 @@ from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.prompts import load_prompts
 from crossray.evaluation.scaling import fit_platt
 from crossray.files import write_sealed_json
-from crossray.inference.calibration import CALIBRATION_FILE, Calibration, Calibrator, prompts_hash, read_calibration
+from crossray.inference.calibration import (
+    CALIBRATION_FILE,
+    Calibration,
+    Calibrator,
+    FindingCalibration,
+    prompts_hash,
+    read_calibration,
+)
+from crossray.inference.joint_model import JointModel
 from crossray.inference.model import ClassScores, PromptPair
+from crossray.methods.base import ImageEmbedding
 from crossray.methods.global_local import GlobalLocal
 from tests.damage import flip_bit
 
@@ -38,11 +53,19 @@ def films(seed: int, positives: int = 60, negatives: int = 240, gap: float = 0.1
     generator = np.random.default_rng(seed)
     labels = np.repeat([1.0, 0.0], [positives, negatives])
     scores = generator.normal(-0.2 + gap * labels, 0.05)
-    return Scored(scores, labels, bootstrap_weights([None] * len(labels), draws=50, seed=0))
+    return Scored(scores, labels)
+
+
+def draws(side: Scored) -> FloatArray:
+    return bootstrap_weights([None] * len(side.labels), draws=50, seed=0)
+
+
+def calibrated_by(validation: Scored, test: Scored, weights: FloatArray | None = None) -> FindingCalibration:
+    return calibrate_finding("hash", validation, test, draws(test) if weights is None else weights)
 
 
 def test_probabilities_rise_with_the_score_and_are_worth_more_than_the_prevalence() -> None:
-    found = calibrate_finding("hash", films(0), films(1))
+    found = calibrated_by(films(0), films(1))
     assert found.scaling is not None
     assert found.test is not None
     assert (found.prevalence, found.test.films, found.test.positives) == (0.2, 300, 60)
@@ -57,14 +80,14 @@ def test_probabilities_rise_with_the_score_and_are_worth_more_than_the_prevalenc
 
 @pytest.mark.parametrize(("positives", "negatives"), [(9, 200), (200, 9), (0, 200)])
 def test_too_few_films_on_either_side_are_refused_with_their_number(positives: int, negatives: int) -> None:
-    found = calibrate_finding("hash", films(0, positives, negatives), films(1))
+    found = calibrated_by(films(0, positives, negatives), films(1))
     assert (found.scaling, found.test) == (None, None)
     assert f"{positives} of {positives + negatives} validation films have it" in str(found.refused)
-    assert calibrate_finding("hash", films(0, 10, 10), films(1)).scaling is not None
+    assert calibrated_by(films(0, 10, 10), films(1)).scaling is not None
 
 
 def test_a_score_that_orders_validation_the_wrong_way_is_not_turned_round() -> None:
-    found = calibrate_finding("hash", films(0, gap=-0.1), films(1))
+    found = calibrated_by(films(0, gap=-0.1), films(1))
     assert found.scaling is None
     assert "no higher than films that do not" in str(found.refused)
 
@@ -74,9 +97,9 @@ def test_films_of_unknown_label_are_not_counted() -> None:
     unknown = Scored(
         np.concatenate([known.scores, more.scores]),
         np.concatenate([known.labels, np.full(len(more.labels), np.nan)]),
-        np.concatenate([known.weights, more.weights], axis=1),
     )
-    assert calibrate_finding("hash", unknown, unknown) == calibrate_finding("hash", known, known)
+    weights = np.concatenate([draws(known), draws(more)], axis=1)
+    assert calibrated_by(unknown, unknown, weights) == calibrated_by(known, known)
 
 
 @dataclass(frozen=True)
@@ -176,6 +199,34 @@ def test_an_altered_calibration_is_refused(calibrated: Calibrated, tmp_path: Pat
     write_sealed_json(tmp_path / CALIBRATION_FILE, {"format_version": 99})
     with pytest.raises(CheckpointError, match="format version 99"):
         read_calibration(tmp_path)
+
+
+def test_neither_regions_nor_draws_of_validation_are_kept(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(trained / "runs" / "fold0", tmp_path / "run")
+    embed, held, most = JointModel.embed_images, list[weakref.ref[torch.Tensor]](), 0
+    drawn: list[int] = []
+
+    def embedded(self: JointModel, pixels: NDArray[np.uint8], *given: Any) -> ImageEmbedding:
+        nonlocal most
+        found = embed(self, pixels, *given)
+        held.append(weakref.ref(found.regions))
+        most = max(most, sum(one() is not None for one in held))
+        return found
+
+    def weights(patients: Sequence[str | None], **options: Any) -> FloatArray:
+        drawn.append(len(patients))
+        return bootstrap_weights(patients, **options)
+
+    monkeypatch.setattr(JointModel, "embed_images", embedded)
+    monkeypatch.setattr(calibrate, "bootstrap_weights", weights)
+    monkeypatch.setattr(calibrate, "EvaluationConfig", partial(calibrate.EvaluationConfig, batch_size=2))
+    calibrate_runs([run])
+    fold = read_split(trained / "split.json").fold("0")
+    assert len(held) == (len(fold.validation) + len(fold.test)) / 2
+    assert most == 1
+    assert drawn == [len(fold.test)]
 
 
 def test_the_command_calibrates_every_fold_and_says_what_it_could_not(trained: Path, tmp_path: Path) -> None:

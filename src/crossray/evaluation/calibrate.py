@@ -47,11 +47,10 @@ _AS_LOG_ODDS = Scaling(slope=1.0)
 
 @dataclass(frozen=True)
 class Scored:
-    """Films of one side by one finding: ``scores [n]``, ``labels [n]`` (NaN unknown), ``weights [draws, n]``."""
+    """Films of one side by one finding: ``scores [n]``, ``labels [n]`` (NaN unknown)."""
 
     scores: FloatArray
     labels: FloatArray
-    weights: FloatArray
 
     @property
     def films(self) -> int:
@@ -138,7 +137,7 @@ def _findings(
         raise CheckpointError(f"{run.method} reads no reports: it has no zero-shot scores.", file=run.path)
 
     def scores_of(part: Part) -> FloatArray:
-        films = unit(model.images(part).pooled.numpy())
+        films = unit(model.pooled(part))
 
         def score(sentences: Sequence[str]) -> tuple[FloatArray, None]:
             cosines = films @ unit(model.joint.embed_texts(sentences).report.numpy()).T
@@ -146,26 +145,31 @@ def _findings(
 
         return zero_shot_scores(score, bank, labels, config.zero_shot)
 
-    sides = []
-    for part in (cohort.validation, cohort.test):
-        weights = bootstrap_weights(part.patient_ids, draws=protocol.draws, seed=protocol.seed, stratum=cohort.fold)
-        scores = scores_of(part)
-        sides.append([Scored(scores[:, k], part.labels[:, k], weights) for k in range(len(labels))])
+    validation, test = cohort.validation, cohort.test
+    fitted, measured = scores_of(validation), scores_of(test)
+    weights = bootstrap_weights(test.patient_ids, draws=protocol.draws, seed=protocol.seed, stratum=cohort.fold)
     return {
         name: calibrate_finding(
-            prompts_hash(bank.of(name).positive, bank.of(name).negated), validation, test, protocol.level
+            prompts_hash(bank.of(name).positive, bank.of(name).negated),
+            Scored(fitted[:, k], validation.labels[:, k]),
+            Scored(measured[:, k], test.labels[:, k]),
+            weights,
+            protocol.level,
         )
-        for name, validation, test in zip(labels, *sides, strict=True)
+        for k, name in enumerate(labels)
     }
 
 
-def calibrate_finding(prompts: str, validation: Scored, test: Scored, level: float = 0.95) -> FindingCalibration:
+def calibrate_finding(
+    prompts: str, validation: Scored, test: Scored, weights: FloatArray, level: float = 0.95
+) -> FindingCalibration:
     """One finding's line, or why there is none: too few films, or scores that order them the wrong way.
 
     Args:
         prompts: hash of the sentences that the scores were made with.
         validation: what the line is fitted on.
         test: what it is measured on.
+        weights: ``[draws, n]`` of the test films, of the bootstrap by patient.
         level: of the intervals.
     """
     films, positives = validation.films, validation.positives
@@ -177,23 +181,23 @@ def calibrate_finding(prompts: str, validation: Scored, test: Scored, level: flo
     if scaling.slope <= 0:
         wrong = "validation films that have it score no higher than films that do not"
         return found.model_copy(update={"refused": wrong})
-    measured = _held_out(scaling, found.prevalence, test, level) if test.films else None
+    measured = _held_out(scaling, found.prevalence, test, weights, level) if test.films else None
     return found.model_copy(update={"scaling": scaling, "test": measured})
 
 
-def _held_out(scaling: Scaling, prevalence: float, test: Scored, level: float) -> HeldOut:
+def _held_out(scaling: Scaling, prevalence: float, test: Scored, weights: FloatArray, level: float) -> HeldOut:
     before, after = (line.probabilities(test.scores) for line in (_AS_LOG_ODDS, scaling))
     constant = np.full(len(test.scores), prevalence)
 
     def estimate(metric: Callable[[FloatArray | None], FloatArray]) -> Estimate:
-        found = percentile_interval(metric(None).item(), metric(test.weights), level)
+        found = percentile_interval(metric(None).item(), metric(weights), level)
         return Estimate(value=found.estimate, low=found.low, high=found.high)
 
     def ece(probabilities: FloatArray) -> Estimate:
-        return estimate(lambda weights: equal_mass_error(probabilities, test.labels, weights))
+        return estimate(lambda drawn: equal_mass_error(probabilities, test.labels, drawn))
 
     def squares(probabilities: FloatArray) -> Estimate:
-        return estimate(lambda weights: brier(probabilities, test.labels, weights))
+        return estimate(lambda drawn: brier(probabilities, test.labels, drawn))
 
     return HeldOut(
         films=test.films,

@@ -96,6 +96,13 @@ class RunModel:
             self._embedded[part.study_ids] = ImageEmbedding.joined(pieces)
         return self._embedded[part.study_ids]
 
+    def pooled(self, part: Part) -> FloatArray:
+        """The part's films as vectors ``[N, D]`` float32, not normalised. Regions are let go batch by batch."""
+        batches = np.array_split(part.films, max(1, -(-len(part.films) // self._batch_size)))
+        return np.concatenate(
+            [self.joint.embed_images(self._store.pixels(rows), self._batch_size).pooled.numpy() for rows in batches]
+        )
+
     def phrase_maps(self, part: Part, rows: Sequence[int], phrases: Sequence[str]) -> FloatArray:
         """Where each phrase points in the part's film of its row: ``[P, rows, columns]`` over what the model sees."""
         maps: FloatArray = self.joint.phrase_map(self.images(part), phrases, rows).double().numpy()
