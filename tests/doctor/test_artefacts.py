@@ -115,7 +115,8 @@ def test_a_store_that_moved_is_a_note_with_the_option_that_names_its_new_place(f
 
 
 def test_a_store_at_a_url_is_not_looked_for_on_the_disk() -> None:
-    (found,) = artefacts._store_of_run("run run, its store", "https://me:secret@host/store", "hash")
+    (found,) = artefacts._its_store("index index", "https://host/store", "hash", "")
+    assert found.subject == "index index, its store"
     assert (found.level, found.said) == ("note", "is at a URL, which is not looked at.")
     assert "crossray verify URL" in found.remedy
 

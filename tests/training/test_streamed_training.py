@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from benchmarks.streaming.server import Answer, RangeServer, Request
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -21,7 +24,10 @@ from crossray.data.splits import Fold, SplitList
 from crossray.data.store import Store
 from crossray.data.streaming.streamable import make_streamable
 from crossray.errors import ConfigError, StoreError
+from crossray.evaluation.protocol import EvaluationConfig
+from crossray.evaluation.suite import open_evaluation
 from crossray.evaluation.validator import RetrievalValidator
+from crossray.inference.search.build import build_index
 from crossray.training.config import RuntimeConfig
 from crossray.training.pretrain import pretrain
 from crossray.training.recipe import Recipe
@@ -128,8 +134,14 @@ def test_a_cache_too_small_for_the_order_is_refused_before_a_film_is_fetched(pre
             "evaluate RUN --store STORE --tasks retrieval,zero_shot --no-report --out OUT",
             ["results.json", "results.csv"],
         ),
+        (
+            "transfer RUN --train STORE --split SPLIT --test STORE --set tasks=[retrieval] "
+            "--set labels=[Cardiomegaly] --out OUT",
+            ["results.csv"],
+        ),
+        ("index build RUN STORE --out OUT", ["films-*.faiss", "reports-*.faiss"]),
     ],
-    ids=["embed", "evaluate"],
+    ids=["embed", "evaluate", "transfer", "index"],
 )
 def test_commands_give_for_a_url_what_they_give_for_its_folder(
     prepared: Path, from_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, files: list[str]
@@ -138,12 +150,55 @@ def test_commands_give_for_a_url_what_they_give_for_its_folder(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     with RangeServer(prepared / "store") as server:
         for store, out in ((server.url, "url"), (str(prepared / "store"), "folder")):
-            said = words.replace("RUN", str(from_disk)).replace("STORE", store).replace("OUT", str(tmp_path / out))
-            result = CliRunner().invoke(app, said.split(), catch_exceptions=False)
+            places = {"RUN": from_disk, "STORE": store, "SPLIT": prepared / "split.json", "OUT": tmp_path / out}
+            said = [str(places.get(word, word)).replace("OUT/", f"{tmp_path / out}/") for word in words.split()]
+            result = CliRunner().invoke(app, said, catch_exceptions=False)
             assert result.exit_code == 0
         assert server.films()
     for name in files:
-        assert (tmp_path / "url" / name).read_bytes() == (tmp_path / "folder" / name).read_bytes()
+        (one,), (other,) = ((tmp_path / out).glob(name) for out in ("url", "folder"))
+        assert (one.name, one.read_bytes()) == (other.name, other.read_bytes())
+
+
+def test_a_search_shows_reports_of_a_store_at_a_url(
+    prepared: Path, from_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CROSSRAY_CACHE", str(tmp_path / "cache"))
+
+    def found(*more: str) -> Any:
+        words = ["search", str(tmp_path / "index"), "--text", "The heart is enlarged.", "--json", *more]
+        return json.loads(CliRunner().invoke(app, words, catch_exceptions=False).output)
+
+    with RangeServer(prepared / "store") as server:
+        build_index(from_disk, server.url, tmp_path / "index")
+        own, named = found(), found("--store", str(prepared / "store"))
+        assert own == named == found("--store", server.url)
+        assert own[0]["report"].startswith("FINDINGS")
+
+
+def test_evaluation_uses_the_cache_of_the_run_unless_the_environment_names_another(
+    prepared: Path, from_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    run = tmp_path / "run"
+    shutil.copytree(from_disk, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["runtime"]["streaming"] |= {"cache": str(tmp_path / "of_run"), "cache_gb": 0.5, "connections": 3}
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    with RangeServer(prepared / "store") as server:
+        store = open_evaluation([run], EvaluationConfig(), store=server.url).store
+        assert store.streamed is not None
+        assert (store.streamed.settings.cache_bytes, store.streamed.settings.connections) == (500_000_000, 3)
+        assert store.path.is_relative_to(tmp_path / "of_run")
+        assert not (tmp_path / "home").exists()
+        monkeypatch.setenv("CROSSRAY_CACHE", str(tmp_path / "of_environment"))
+        monkeypatch.setenv("CROSSRAY_CACHE_GB", "2")
+        other = open_evaluation([run], EvaluationConfig(), store=server.url).store
+        assert other.path.is_relative_to(tmp_path / "of_environment")
+        assert other.streamed is not None
+        assert (other.streamed.settings.cache_bytes, other.streamed.settings.connections) == (2_000_000_000, 3)
 
 
 def test_lanes_must_divide_a_batch(prepared: Path) -> None:

@@ -13,7 +13,7 @@ _ALONE = "What else a study of a class must not show: any of the other findings,
 
 
 def class_list(
-    store: Annotated[Path, typer.Argument(help="A prepared store with labels and reports.")],
+    store: Annotated[str, typer.Argument(help="A prepared store with labels and reports: its folder or URL.")],
     split: Annotated[str, typer.Argument(help=_SPLIT)],
     out: Annotated[Path, typer.Option(help="The list to write (JSON).")],
     classes: Annotated[str | None, typer.Option(help=_CLASSES, show_default=False)] = None,

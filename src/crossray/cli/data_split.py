@@ -25,7 +25,7 @@ _FOLDS, _VALIDATION = 5, 0.1
 
 
 def split(
-    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    store: Annotated[str, typer.Argument(help="A prepared store: its folder or URL.")],
     out: Annotated[Path | None, typer.Option(help="The list to write (JSON).")] = None,
     given: Annotated[str | None, typer.Option("--list", help=_LIST)] = None,
     inside: Annotated[str | None, typer.Option(help=_INSIDE)] = None,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-_PATH = "A store, run, index, results folder or split list, or a folder above. Without it: this installation."
+_PATH = "A store (also its URL), run, index, results or split list, or a folder above. Without it: this installation."
 
 
 def doctor(
-    path: Annotated[Path | None, typer.Argument(help=_PATH, show_default=False)] = None,
+    path: Annotated[str | None, typer.Argument(help=_PATH, show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Say what is wrong with an installation or with what crossray wrote, and how to mend it.
 
-    Nothing is changed and nothing fetched. Exit code 1 if something does not work; notes are no errors.
+    Nothing is changed, and nothing fetched but a store at a URL, all of it. Exit code 1 if something does not work;
+    notes are no errors.
     """
     from dataclasses import asdict
     from json import dumps
@@ -26,9 +26,10 @@ def doctor(
 
         findings = examine_installation()
     else:
+        from crossray.data.streaming.mirror import store_folder
         from crossray.doctor.artefacts import examine
 
-        findings = examine(path)
+        findings = examine(store_folder(path))
     errors = sum(finding.level == "error" for finding in findings)
     if json:
         typer.echo(dumps([asdict(finding) for finding in findings], indent=2))

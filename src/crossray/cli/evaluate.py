@@ -24,7 +24,7 @@ _SUITE = (
     "A named suite (localized18, prior5, benchx, joimternet, small_sets, iu-rr) or the id of a localized protocol, "
     "instead of --tasks."
 )
-_DATA = "For --suite: a prepared store, or a folder of stores named by their source."
+_DATA = "For --suite: a prepared store, or a folder of stores named by their source; a folder or URL."
 _ENCODER = "For --suite without a run: timm:NAME, random:NAME, or a file of weights (docs/localized.md)."
 _DRY_RUN = "Only print every piece, whether it is done, and how long the rest would take."
 
@@ -41,7 +41,7 @@ def evaluate(
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
     ensemble: Annotated[bool, typer.Option("--ensemble", help=_ENSEMBLE)] = False,
     suite: Annotated[str | None, typer.Option(help=_SUITE, show_default=False)] = None,
-    data: Annotated[Path | None, typer.Option(help=_DATA, show_default=False)] = None,
+    data: Annotated[str | None, typer.Option(help=_DATA, show_default=False)] = None,
     image_encoder: Annotated[str | None, typer.Option(help=_ENCODER, show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=_DRY_RUN)] = False,
 ) -> None:
@@ -69,7 +69,7 @@ def evaluate(
         _run(request, data, image_encoder, dry_run)
 
 
-def _run(request: EvaluationRequest, data: Path | None, image_encoder: str | None, dry_run: bool) -> None:
+def _run(request: EvaluationRequest, data: str | None, image_encoder: str | None, dry_run: bool) -> None:
     from crossray.errors import ConfigError
 
     if data is not None or image_encoder is not None:
@@ -95,7 +95,7 @@ def _run(request: EvaluationRequest, data: Path | None, image_encoder: str | Non
 
 
 def _run_suite(
-    name: str, request: EvaluationRequest, data: Path | None, image_encoder: str | None, dry_run: bool
+    name: str, request: EvaluationRequest, data: str | None, image_encoder: str | None, dry_run: bool
 ) -> None:
     from crossray.evaluation.forecast import forecast_lines
     from crossray.evaluation.named_suite import NamedSuite

@@ -12,7 +12,7 @@ _KIND = "exact compares everything; ivf and hnsw are approximate; auto is exact 
 
 def build(
     run: Annotated[Path, typer.Argument(help="The run whose model embeds.")],
-    store: Annotated[Path, typer.Argument(help="A prepared store.")],
+    store: Annotated[str, typer.Argument(help="A prepared store: its folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for the index; an earlier one there is brought up to date.")],
     kind: Annotated[Literal["auto", "exact", "ivf", "hnsw"], typer.Option(help=_KIND)] = "auto",
     checkpoint: Annotated[str, typer.Option(help="Which weights: best or last.")] = "best",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from crossray.evaluation.localized.plan import LocalizedRequest
 
 _SUITE = "localized18 (LoVT's tasks), prior5 (what PRIOR trains), benchx, small_sets, or the id of one protocol."
-_DATA = "A prepared store, or a folder of stores named by their source (rsna_pneumonia, siim_acr, ...)."
+_DATA = "A prepared store, or a folder of stores named by their source (rsna_pneumonia, ...); a folder or URL."
 _TRUNK = "Folder of a run, file of weights (ResNet or plain ViT), timm:NAME (ImageNet weights), or random:NAME."
 _WEIGHTS = "For timm:NAME: a .safetensors or .pth file, or hf-hub:owner/model."
 _SPLIT = "A split list, LoVT's or BenchX's lists, or a folder of any; without it splits are made by patient."
@@ -23,7 +23,7 @@ _MEMORY = "Gigabytes that maps of frozen trunks may take."
 
 def localized(
     suite: Annotated[str, typer.Option(help=_SUITE)],
-    data: Annotated[Path, typer.Option(help=_DATA)],
+    data: Annotated[str, typer.Option(help=_DATA)],
     out: Annotated[
         Path, typer.Option(help="Folder for localized.json, localized.csv, localized.md and the trainings.")
     ],

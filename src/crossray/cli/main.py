@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated
 
@@ -105,6 +108,41 @@ data_app.command("split")(split)
 data_app.command("class-list")(class_list)
 data_app.command("streamable")(streamable)
 data_app.command("twin")(twin)
+
+
+def _on_this_machine(command: Callable[..., object]) -> Callable[..., object]:
+    """The command, saying in words that a folder or file is meant where an address was given for one."""
+
+    @wraps(command)
+    def checked(**given: object) -> object:
+        for name, value in given.items():
+            for place in value if isinstance(value, list) else [value]:
+                if isinstance(place, Path) and _ADDRESS.match(str(place)):
+                    _refuse_address(name, str(place))
+        return command(**given)
+
+    return checked
+
+
+#: What a path makes of ``https://``.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.:-]+:/[^/]")
+
+
+def _refuse_address(name: str, place: str) -> None:
+    from crossray.data.streaming.remote import without_secrets
+    from crossray.errors import ConfigError
+
+    raise ConfigError(
+        "is an address; a folder or file of this machine is needed.",
+        file=without_secrets(place.replace(":/", "://", 1)),
+        field=name,
+        remedy="Only stores are read over a network. Copy it here, or run the command where it lies.",
+    )
+
+
+for _registered in (*app.registered_commands, *data_app.registered_commands, *index_app.registered_commands):
+    if _registered.callback is not None:
+        _registered.callback = _on_this_machine(_registered.callback)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 _RUN = "The run that the index was made with, if it was moved."
-_STORE = "The store that the index was made from, if it was moved: reports are shown from it."
+_STORE = "The store that the index was made from, if it was moved (folder or URL): reports are shown from it."
 
 
 def search(
@@ -18,7 +18,7 @@ def search(
     side: Annotated[Literal["films", "reports"], typer.Option(help="What to look for.")] = "films",
     k: Annotated[int, typer.Option("-k", help="How many.", min=1)] = 10,
     run: Annotated[Path | None, typer.Option(help=_RUN, show_default=False)] = None,
-    store: Annotated[Path | None, typer.Option(help=_STORE, show_default=False)] = None,
+    store: Annotated[str | None, typer.Option(help=_STORE, show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Find the nearest films or reports, best first. Research only, not for diagnosis.

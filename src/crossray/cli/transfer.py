@@ -12,9 +12,9 @@ _ENCODER = "A trunk from elsewhere, beside a run or alone; may be repeated: timm
 
 
 def transfer(
-    train: Annotated[Path, typer.Option(help="Store whose labels the classifier learns.")],
+    train: Annotated[str, typer.Option(help="Store whose labels the classifier learns: folder or URL.")],
     split: Annotated[str, typer.Option(help="Split list of that store: its training and validation sides are used.")],
-    test: Annotated[Path, typer.Option(help="Store it is tested on, of the same prepared size.")],
+    test: Annotated[str, typer.Option(help="Store it is tested on, of the same prepared size: folder or URL.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and results.md.")],
     run: Annotated[
         Path | None, typer.Argument(help="Folder of the pretrained run; none with --image-encoder.", show_default=False)

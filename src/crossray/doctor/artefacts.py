@@ -64,7 +64,8 @@ def _run(path: Path, subject: str) -> Iterator[Finding]:
     yield from _loads(path, subject)
     data = read_yaml(path / CONFIG_FILE).get("data")
     if isinstance(data, dict):  # an exported run has none
-        yield from _store_of_run(f"{subject}, its store", str(data.get("store")), manifest.made_from.get("store"))
+        remedy = "Give its place where a command asks: crossray evaluate --store, crossray pretrain data.store=."
+        yield from _its_store(subject, str(data.get("store")), manifest.made_from.get("store"), remedy)
         yield from _split_of_run(f"{subject}, its split", str(data.get("split")), manifest.made_from.get("split"))
 
 
@@ -90,17 +91,12 @@ def _loads(path: Path, subject: str) -> Iterator[Finding]:
         yield Finding("ok", subject, f"can be loaded: {model.method.name}")
 
 
-def _store_of_run(subject: str, where: str, wanted: str | None) -> Iterator[Finding]:
+def _its_store(owner: str, where: str, wanted: str | None, remedy: str) -> Iterator[Finding]:
+    subject = f"{owner}, its store"
     if is_url(where):
         yield Finding("note", subject, "is at a URL, which is not looked at.", "crossray verify URL reads all of it.")
         return
-    yield from _partner(
-        subject,
-        Path(where),
-        wanted,
-        lambda store: read_store_manifest(store).hash,
-        "Give its place where a command asks: crossray evaluate --store, crossray pretrain data.store=.",
-    )
+    yield from _partner(subject, Path(where), wanted, lambda store: read_store_manifest(store).hash, remedy)
 
 
 def _split_of_run(subject: str, where: str, wanted: str | None) -> Iterator[Finding]:
@@ -121,13 +117,7 @@ def _index(path: Path, subject: str) -> Iterator[Finding]:
         lambda run: sha256_of(checkpoint_file(run, manifest.checkpoint)),
         "Give its place: crossray search --run.",
     )
-    yield from _partner(
-        f"{subject}, its store",
-        Path(manifest.store),
-        manifest.store_hash,
-        lambda store: read_store_manifest(store).hash,
-        "Give its place: crossray search --store.",
-    )
+    yield from _its_store(subject, manifest.store, manifest.store_hash, "Give its place: crossray search --store.")
 
 
 def _partner(

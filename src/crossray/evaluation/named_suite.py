@@ -37,7 +37,9 @@ class NamedSuite:
         self._tasks, self._heads, self._out = tasks, heads, out
 
     @classmethod
-    def of(cls, name: str, request: EvaluationRequest, data: Path | None, image_encoder: str | None) -> NamedSuite:
+    def of(
+        cls, name: str, request: EvaluationRequest, data: Path | str | None, image_encoder: str | None
+    ) -> NamedSuite:
         """The suite of a name, or one localized protocol by its id.
 
         Args:
@@ -84,7 +86,7 @@ class NamedSuite:
 
 
 def _of_heads(
-    name: str, suite: Suite, request: EvaluationRequest, data: Path | None, image_encoder: str | None
+    name: str, suite: Suite, request: EvaluationRequest, data: Path | str | None, image_encoder: str | None
 ) -> LocalizedRequest | None:
     if not suite.protocols:
         return None

@@ -35,6 +35,7 @@ from crossray.evaluation.retrieval_task import fold_ranks
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.runs import Run, find_runs
 from crossray.evaluation.tasks import fold_scores
+from crossray.inference.run_files import stream_settings
 from crossray.settings import build_settings
 from crossray.versions import now, versions
 
@@ -127,7 +128,7 @@ def open_evaluation(
         protocol_changes: fields of the protocol to change, such as ``draws``.
     """
     runs = tuple(find_runs(paths, checkpoint))
-    opened = open_whole(store or runs[0].store)
+    opened = open_whole(store or runs[0].store, stream_settings(runs[0].path))
     list_ = read_split(split or runs[0].split)
     protocol = protocol_for(list_.protocol, opened.label_names, opened.labels)
     if protocol_changes:

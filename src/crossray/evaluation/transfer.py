@@ -32,6 +32,7 @@ from crossray.evaluation.retrieval_task import fold_ranks, galleries_of, ranked
 from crossray.evaluation.rows import Evaluated, classification_rows, retrieval_rows
 from crossray.evaluation.tasks import finetune_task, fold_scores, probe_task, zero_shot_task
 from crossray.evaluation.transfer_config import ASKED, Compared, TransferConfig, TransferRequest, compared
+from crossray.inference.run_files import stream_settings
 from crossray.ownership import owned
 from crossray.versions import now, versions
 
@@ -49,7 +50,8 @@ def transfer(request: TransferRequest, config: TransferConfig, progress: Progres
 
 
 def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -> Results:
-    train_store, test_store = open_whole(request.train), open_whole(request.test)
+    streaming = stream_settings(request.run)
+    train_store, test_store = open_whole(request.train, streaming), open_whole(request.test, streaming)
     split = read_split(request.split)
     fold = split.fold(request.fold or split.folds[0].name)
     films = JoinedFilms(train_store, test_store)

@@ -72,9 +72,9 @@ class TransferRequest:
     """A run, trunks from elsewhere beside it or alone, where labels come from (a fold), and where to test."""
 
     run: Path | None
-    train: Path
+    train: Path | str
     split: str
-    test: Path
+    test: Path | str
     out: Path
     fold: str | None = None
     checkpoint: str = "best"

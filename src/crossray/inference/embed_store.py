@@ -21,7 +21,7 @@ from crossray.errors import CheckpointError
 from crossray.files import check_fences, sha256_of
 from crossray.inference.embed import FILMS_PER_PART, Embeddings, Space, film_names, film_vectors
 from crossray.inference.joint_model import JointModel, Progress
-from crossray.inference.run_files import CONFIG_FILE, checkpoint_file
+from crossray.inference.run_files import CONFIG_FILE, checkpoint_file, stream_settings
 from crossray.tensor_file import read_tensors, write_tensors
 from crossray.versions import code_version
 
@@ -59,7 +59,7 @@ def embed_store(asked: StoreEmbedding, progress: Progress | None = None) -> Embe
         CheckpointError, DataError, StoreError: the run or the store cannot be used, or the place not be written to.
         FolderInUseError, FolderTakenError: another process makes the same file.
     """
-    store = open_whole(asked.store)
+    store = open_whole(asked.store, stream_settings(asked.run))
     with work_folder(asked.out, asked.inputs(store)) as folder:
         parts = _make(asked, store, folder, range(0, store.film_count, FILMS_PER_PART), progress)
         found = Embeddings(film_names(store), np.concatenate(parts))
@@ -78,7 +78,7 @@ def embed_share(asked: StoreEmbedding, share: Share, progress: Progress | None =
     Raises:
         CheckpointError, DataError, StoreError: as :func:`embed_store`; or another embedding is being made there.
     """
-    store = open_whole(asked.store)
+    store = open_whole(asked.store, stream_settings(asked.run))
     film_names(store)
     with work_folder(asked.out, asked.inputs(store), shared=True) as folder:
         starts = range(0, store.film_count, FILMS_PER_PART)[share.index :: share.count]

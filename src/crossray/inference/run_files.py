@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from crossray.data.augment import ImageInputConfig
+from crossray.data.streaming.settings import StreamSettings
 from crossray.data.text import TextConfig
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
@@ -156,3 +157,14 @@ def prepared_size_of(run: Path) -> int:
     """
     image = read_model_config(run).image
     return read_run_manifest(run).prepared_size or image.resize or image.size
+
+
+def stream_settings(run: Path | None) -> StreamSettings:
+    """How a run read a store at a URL, and what is made from the run reads one; the environment's cache comes first.
+
+    Raises:
+        ConfigError: its configuration cannot be read.
+    """
+    runtime = read_yaml(run / CONFIG_FILE).get("runtime") if run and (run / CONFIG_FILE).is_file() else None
+    section = runtime.get("streaming") if isinstance(runtime, dict) else None
+    return build_settings(StreamSettings, section or {}).with_cache_of_environment()

@@ -203,7 +203,7 @@ class Neighbours:
         DataError, StoreError: index or store cannot be used.
     """
 
-    def __init__(self, index: Path, run: LoadedRun, store: Path | None) -> None:
+    def __init__(self, index: Path, run: LoadedRun, store: Path | str | None) -> None:
         self.index = SearchIndex.open(index, weights=run.weights)
         self._scores_of_films: dict[str, NDArray[np.float32]] | None = None
         self.store: Store | None = store_of_index(self.index.manifest, store)

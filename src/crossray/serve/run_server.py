@@ -23,7 +23,7 @@ class ServeConfig:
     run: Path
     also: Path | None = None
     index: Path | None = None
-    store: Path | None = None
+    store: Path | str | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     token: str | None = None

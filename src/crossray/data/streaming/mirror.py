@@ -16,7 +16,7 @@ from pathlib import Path
 
 from crossray.data.store_manifest import MANIFEST_NAME, StoreManifest, parse_manifest
 from crossray.data.streaming.film_index import film_index_name
-from crossray.data.streaming.remote import RemoteFolder
+from crossray.data.streaming.remote import AbsentError, RemoteFolder
 from crossray.data.streaming.settings import StreamSettings, is_url
 from crossray.errors import StoreError
 from crossray.files import (
@@ -66,6 +66,26 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
             write_json(folder / ORIGIN_NAME, {"url": str(place)})
             write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
+
+
+def has_store(place: Path | str) -> bool:
+    """Whether there is a store in a folder or at a URL.
+
+    Raises:
+        StoreError: the URL cannot be read.
+    """
+    if not is_url(place):
+        return (Path(place) / MANIFEST_NAME).is_file()
+    try:
+        RemoteFolder(str(place), build_settings(StreamSettings, {})).read(MANIFEST_NAME)
+    except AbsentError:
+        return False
+    return True
+
+
+def below(place: Path | str, name: str) -> Path | str:
+    """A folder or URL in a folder or at a URL."""
+    return f"{str(place).rstrip('/')}/{name}" if is_url(place) else Path(place) / name
 
 
 def origin_of(folder: Path, settings: StreamSettings | None = None) -> str | None:

@@ -14,6 +14,7 @@ from crossray.settings import Settings
 
 CACHE_VARIABLE, CACHE_GB_VARIABLE = "CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"
 
+_CACHE_GB = 16.0
 _URL = re.compile(r"[a-z][a-z0-9+.:-]*://")
 
 
@@ -23,7 +24,7 @@ def is_url(place: Path | str) -> bool:
 
 
 def _gigabytes_of_environment() -> float:
-    text = os.environ.get(CACHE_GB_VARIABLE, "16")
+    text = os.environ.get(CACHE_GB_VARIABLE, str(_CACHE_GB))
     try:
         return float(text)
     except ValueError:
@@ -36,7 +37,7 @@ class StreamSettings(Settings):
     Attributes:
         cache: folder on a local disk; the environment's ``CROSSRAY_CACHE``, or ``~/.cache/crossray``, without it.
         cache_gb: films of all stores in the cache take no more than this (10^9 bytes; the environment's
-            ``CROSSRAY_CACHE_GB``, or 16), those used longest ago go first. Tables are kept besides.
+            ``CROSSRAY_CACHE_GB``, or 16, without it), those used longest ago go first. Tables are kept besides.
         connections: films are fetched in so many requests at a time by each process.
         attempts: a request that fails is made at most so many times.
         retry_seconds: the pause before the second attempt; it doubles each time.
@@ -44,7 +45,7 @@ class StreamSettings(Settings):
     """
 
     cache: str | None = None
-    cache_gb: float = Field(default_factory=_gigabytes_of_environment, gt=0.0)
+    cache_gb: float | None = Field(default=None, gt=0.0)
     connections: int = Field(default=8, ge=1)
     attempts: int = Field(default=6, ge=1)
     retry_seconds: float = Field(default=0.5, ge=0.0)
@@ -71,4 +72,9 @@ class StreamSettings(Settings):
     @property
     def cache_bytes(self) -> int:
         """The most bytes of films that are kept."""
-        return int(self.cache_gb * 1e9)
+        return int((self.cache_gb or _gigabytes_of_environment()) * 1e9)
+
+    def with_cache_of_environment(self) -> StreamSettings:
+        """The same but for what the environment says of the cache: for a run on another machine than its own."""
+        names = {"cache": CACHE_VARIABLE, "cache_gb": CACHE_GB_VARIABLE}
+        return self.model_copy(update={name: None for name, variable in names.items() if os.environ.get(variable)})

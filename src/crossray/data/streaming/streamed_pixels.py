@@ -64,8 +64,8 @@ class StreamedPixels:
         needed = blocks * max(block.length for block in self._blocks)
         if needed > self.settings.cache_bytes:
             raise ConfigError(
-                f"{self.settings.cache_gb:g} GB of cache do not hold the {needed / 1e9:.3g} GB of films that are met "
-                "again and again: most would be fetched for every batch.",
+                f"{self.settings.cache_bytes / 1e9:g} GB of cache do not hold the {needed / 1e9:.3g} GB of films that "
+                "are met again and again: most would be fetched for every batch.",
                 field="runtime.streaming.cache_gb",
                 remedy="Give the cache more, or mix less: set data.order.lanes and data.order.shuffle.",
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crossray.data.store import Store
-from crossray.data.store_manifest import MANIFEST_NAME
+from crossray.data.streaming.mirror import below, has_store
 from crossray.data.verify import open_whole
 from crossray.errors import ConfigError, DataError
 from crossray.evaluation.localized.config import batches_per_epoch
@@ -22,7 +22,7 @@ class LocalizedRequest:
 
     Attributes:
         suite: name of a suite, or of one protocol.
-        data: a store, or a folder of stores that are named by their source.
+        data: a store, or a folder of stores that are named by their source; a folder or URL.
         out: folder of the results.
         trunk: see :func:`crossray.evaluation.localized.trunks.open_trunk`, as are ``weights`` and ``checkpoint``.
         split: a split list, or a folder of them; without it splits are made.
@@ -37,7 +37,7 @@ class LocalizedRequest:
     """
 
     suite: str
-    data: Path
+    data: Path | str
     out: Path
     trunk: str = "timm:resnet50"
     weights: str | None = None
@@ -121,21 +121,26 @@ def plan_localized(request: LocalizedRequest) -> Plan:
 class _Stores:
     """Stores by source, each opened once."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path | str) -> None:
         self._data = data
-        self._is_store = (data / MANIFEST_NAME).is_file()
-        self._opened: dict[Path, Store] = {}
+        self._is_store = has_store(data)
+        self._opened: dict[Path | str, Store] = {}
 
     def of(self, protocol: LocalizedProtocol) -> Store | str:
         """The store of a protocol, or why there is none."""
         name = protocol.legacy.store if protocol.preset == "legacy" and protocol.legacy.store else protocol.source
-        path = self._data if self._is_store else self._data / name
-        if not (path / MANIFEST_NAME).is_file():
-            return f"there is no store '{name}'"
-        store = self._opened.get(path) or open_whole(path)
-        self._opened[path] = store
+        place = self._data if self._is_store else below(self._data, name)
+        store = self._opened.get(place)
+        if store is None:
+            if not has_store(place):
+                return f"there is no store '{name}'"
+            store = self._opened[place] = open_whole(place)
         source = store.manifest.inputs.source
-        return store if source == protocol.source else f"'{path.name}' is a store of {source}, not {protocol.source}"
+        return (
+            store
+            if source == protocol.source
+            else f"'{Path(place).name}' is a store of {source}, not {protocol.source}"
+        )
 
 
 def _with_seeds(protocol: LocalizedProtocol, seeds: int) -> LocalizedProtocol:

@@ -25,7 +25,7 @@ from crossray.errors import ConfigError, DataError
 from crossray.files import sha256_of
 from crossray.inference.embed import unit
 from crossray.inference.joint_model import JointModel, Progress
-from crossray.inference.run_files import checkpoint_file
+from crossray.inference.run_files import checkpoint_file, stream_settings
 from crossray.inference.search.index import SIDES, FloatArray, SearchIndex, Side, file_of, read_vectors
 from crossray.inference.search.manifest import (
     INDEX_FORMAT_VERSION,
@@ -54,7 +54,7 @@ class BuildSummary:
 
 def build_index(
     run: Path,
-    store: Path,
+    store: Path | str,
     out: Path,
     *,
     checkpoint: str = "best",
@@ -66,7 +66,7 @@ def build_index(
 
     Args:
         run: whose model embeds.
-        store: its studies.
+        store: its studies; a folder or URL.
         out: a new folder, or the folder of an earlier index, which is then brought up to date.
         checkpoint: which weights of the run.
         kind: ``exact`` compares everything, ``ivf`` and ``hnsw`` are approximate; ``auto`` is exact up to
@@ -86,14 +86,14 @@ def build_index(
 
 def _build(
     run: Path,
-    store: Path,
+    store: Path | str,
     out: Path,
     checkpoint: str,
     kind: Kind | Literal["auto"],
     batch_size: int,
     progress: Progress | None,
 ) -> BuildSummary:
-    opened, model = open_whole(store), JointModel.load(run, checkpoint)
+    opened, model = open_whole(store, stream_settings(run)), JointModel.load(run, checkpoint)
     weights = sha256_of(checkpoint_file(Path(run), checkpoint))
     sides = _Maker(opened, model, _Earlier.of(out, weights), batch_size).sides(progress)
     counts = {name: len(side.matrix) for name, side in sides.items()}

@@ -40,7 +40,7 @@ class Found:
     report: str | None
 
 
-def search_for(index: Path, query: Query, *, run: Path | None = None, store: Path | None = None) -> list[Found]:
+def search_for(index: Path, query: Query, *, run: Path | None = None, store: Path | str | None = None) -> list[Found]:
     """Answer one query.
 
     Args:
@@ -101,7 +101,7 @@ def _film_vector(model: JointModel, index: SearchIndex, image: Path | None) -> N
     return vector
 
 
-def store_of_index(manifest: IndexManifest, store: Path | None) -> Store | None:
+def store_of_index(manifest: IndexManifest, store: Path | str | None) -> Store | None:
     """The named store, or the one that the index was made from if it is still there as it was."""
     if store is not None:
         return Store.open(store, every_value=True)
