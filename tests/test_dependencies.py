@@ -17,7 +17,8 @@ from crossray.dependencies import Component, bill_of_materials, declared_licence
 PERMITTED = re.compile(
     r"(MIT|MIT-CMU|MIT-0|0BSD|ISC|Zlib|CC0-1\.0|HPND|BSL-1\.0|Unlicense|MPL-2\.0|PSF-2\.0|PSFL|CNRI-Python|BSD"
     r"|(BSD[- ])?[23]-Clause( BSD)?|BSD[- ][23]-Clause|Apache( License)?[- ]v?2\.0|Apache-2\.0 WITH LLVM-exception"
-    r"|Apache Software|CMU License \(MIT-CMU\)|Python Software Foundation|ISC License \(ISCL\)|Mozilla Public License 2\.0 \(MPL 2\.0\))"
+    r"|Apache Software|CMU License \(MIT-CMU\)|Python Software Foundation|ISC License \(ISCL\)"
+    r"|Mozilla Public License 2\.0 \(MPL 2\.0\))"
     r"( License)?"
 )
 #: Read by hand: distributions whose metadata names no licence, or one that is not permitted, and why they may stay.
