@@ -195,6 +195,19 @@ def test_every_file_and_every_report_is_in_the_manifest_or_listed_once(tmp_path:
     assert summary.reports == 4 == summary.studies + joined + sum(row["what"] == "report" for row in problems)
 
 
+def test_markup_is_taken_off_reports_and_told(tmp_path: Path) -> None:
+    for key in ("A1", "A2", "A3"):
+        film(tmp_path, f"{key}.dcm", key)
+    rows = [report("A1", r"{\rtf1\ansi Normal.\par}"), report("A2", "<p>No effusion.</p>"), report("A3", "<5 mm.")]
+    _, manifest, problems = run(tmp_path, table(tmp_path, [*rows, report("A4", "<p> </p>")]))
+    assert [row["report"] for row in manifest] == ["Normal.", "No effusion.", "<5 mm."]
+    assert [(row["rule"], row["key"], row["row"]) for row in problems] == [
+        ("empty_report", "A4", "4"),
+        ("markup_removed", "A1", "1"),
+        ("markup_removed", "A2", "2"),
+    ]
+
+
 def test_addenda_are_joined_in_order_and_noted(tmp_path: Path) -> None:
     film(tmp_path, "1.dcm")
     rows = [report("A1", "Normal."), report("A1", "Addendum: nodule."), report("A1", "Normal.")]

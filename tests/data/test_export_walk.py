@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from crossray.data.audit.dicom_audit import audit_dicom
 from crossray.data.dicom_scan import scan_export
 from crossray.data.export_walk import files_below
 from crossray.errors import DataError
+from tests.data.dicom_writing import radiograph, write
 
 
 def touch(path: Path) -> Path:
@@ -83,3 +85,14 @@ def test_what_is_to_be_left_out_is(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         files_below(tmp_path / "none")
+
+
+def test_the_audit_of_an_export_sees_the_same_files(tmp_path: Path) -> None:
+    write(radiograph(), tmp_path / "disc" / "film")
+    export = tmp_path / "export"
+    write(radiograph(), export / "film")
+    (export / "disc").symlink_to(tmp_path / "disc")
+    (export / "loop").symlink_to(".")
+    os.mkfifo(export / "pipe")
+    (found,) = (found for found in audit_dicom(export).findings if found.kind == "PatientName")
+    assert (found.found, found.looked_at) == (2, 2)

@@ -75,6 +75,23 @@ def test_sections_may_come_as_columns_and_reports_as_files(tmp_path: Path) -> No
     assert second.report.text == "IMPRESSION: Größe normal."
 
 
+@pytest.mark.parametrize(
+    ("cells", "text"),
+    [
+        ({"report": "<p>FINDINGS: Clear &amp; dry.</p>"}, "FINDINGS: Clear & dry."),
+        ({"report": "", "report_file": "r.rtf"}, "FINDINGS: Größe normal."),
+        ({"report": "", "findings": "<b>Dry.</b>", "impression": "<5 mm."}, "FINDINGS: Dry.\nIMPRESSION: <5 mm."),
+    ],
+)
+def test_markup_is_taken_off_reports_and_remarked_on(cells: dict[str, str], text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.rtf").write_text(r"{\rtf1\ansi FINDINGS: Gr\'f6\'dfe normal.\par}")
+    remark, study = read(tmp_path, {**ROW, **cells})
+    assert isinstance(remark, Remark)
+    assert (remark.study_id, remark.rule) == ("a", "markup_removed")
+    assert isinstance(study, Study)
+    assert study.report.text == text
+
+
 def test_labels_shapes_boxes_and_masks_are_read(tmp_path: Path) -> None:
     mask = np.zeros((30, 24), dtype=np.uint8)
     mask[:10] = 255

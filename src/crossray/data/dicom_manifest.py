@@ -211,6 +211,11 @@ def _rows(
         reason = f"{len(study.parts)} reports or addenda were joined in their order."
         problems.append(Problem("remark", "addenda_joined", reason, key, study.parts[0].file, study.parts[0].row))
     problems += [
+        Problem("remark", "markup_removed", f"{part.markup} was turned into plain text.", key, part.file, part.row)
+        for part in study.parts
+        if part.markup
+    ]
+    problems += [
         Problem("remark", "labels_disagree", f"{column} differs between its rows: left empty.", key)
         for column in disagreed
     ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 
+from crossray.data.markup import markup_of, plain_text
 from crossray.data.reports import decode_report
 from crossray.data.sources.folder import LABEL_PREFIX, SECTION_COLUMNS
 from crossray.data.sources.tables import Row, Table, read_table
@@ -23,12 +24,16 @@ _UID_LIKE = re.compile(r"[\d.]+")
 
 @dataclass(frozen=True, slots=True)
 class ReportPart:
-    """One row of the table, or one text file: ``key`` links it with films, ``cells`` are manifest columns."""
+    """One row of the table, or one text file: ``key`` links it with films, ``cells`` are manifest columns.
+
+    ``markup`` is what the texts were written in before it was taken off: ``RTF``, ``HTML``, or nothing.
+    """
 
     key: str
     cells: Mapping[str, str]
     file: str
     row: int | None = None
+    markup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def _from_table(table: Table, key: str, report_column: str) -> ReportExport:
         _column(table, report_column)
     parts, problems = [], []
     for row in table.rows:
-        part = ReportPart(row[key_column], {to: row[at] for at, to in renamed.items()}, str(table.path), row.number)
+        part = _without_markup(row[key_column], {to: row[at] for at, to in renamed.items()}, table.path, row.number)
         problem = _row_problem(row, part, key_column)
         if problem is None:
             parts.append(part)
@@ -120,6 +125,12 @@ def _from_table(table: Table, key: str, report_column: str) -> ReportExport:
             problems.append(ReportProblem(*problem, str(table.path), row.number, part.key))
     extra = tuple(name for name in renamed.values() if name != "report")
     return ReportExport(tuple(parts), tuple(problems), extra)
+
+
+def _without_markup(key: str, cells: Mapping[str, str], file: Path, row: int | None = None) -> ReportPart:
+    markup = next((found for cell in cells.values() if (found := markup_of(cell))), "")
+    plain = {column: plain_text(cell) for column, cell in cells.items()} if markup else cells
+    return ReportPart(key, plain, str(file), row, markup)
 
 
 def _row_problem(row: Row, part: ReportPart, key_column: str) -> tuple[str, str] | None:
@@ -171,7 +182,7 @@ def _from_folder(folder: Path) -> ReportExport:
             problems.append(ReportProblem("unreadable", reason, str(path), key=path.stem))
             continue
         if text:
-            parts.append(ReportPart(path.stem, {"report": text}, str(path)))
+            parts.append(_without_markup(path.stem, {"report": text}, path))
         else:
             problems.append(ReportProblem("empty_report", "the report is empty.", str(path), key=path.stem))
     if not parts:

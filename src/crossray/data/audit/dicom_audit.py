@@ -18,6 +18,7 @@ from crossray.data.audit.finding import Audit, Finding, Places, finding
 from crossray.data.audit.identifiers import identifiers_in
 from crossray.data.dicom_file import malformed_as_study_error, open_dicom
 from crossray.data.dicom_header import name_words
+from crossray.data.export_walk import files_below
 from crossray.errors import DataError, StudyError
 
 _MEANINGS: Mapping[Kind, str] = {
@@ -43,7 +44,7 @@ def audit_dicom(folder: Path) -> Audit:
     """
     if not folder.is_dir():
         raise DataError("there is no such folder.", file=folder, remedy="Give a store, or a folder of DICOM files.")
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for name in files_below(folder).files if (path := folder / name).is_file())
     places: dict[tuple[str, Kind], Places] = defaultdict(Places)
     unread = 0
     for number, path in enumerate(files, start=1):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
+from crossray.data.markup import markup_of, plain_text
 from crossray.data.reports import decode_report, parse_report, parse_sections
 from crossray.data.sources.base import Rejected, Remark
 from crossray.data.sources.fingerprint import fingerprint_of
@@ -139,10 +140,12 @@ class FolderSource:
             yield conflict
             return
         try:
-            report, labels = self._report(rows), self._labels(rows)
+            (report, marked_up), labels = self._report(rows), self._labels(rows)
         except StudyError as error:
             yield Rejected(study_id, error.rule, _reason(error), error.file, error.row)
             return
+        if marked_up:
+            yield Remark(study_id, "markup_removed", "RTF or HTML in its report was turned into plain text.")
         films: list[Film] = []
         for row in rows:
             try:
@@ -164,13 +167,19 @@ class FolderSource:
                 return self._refused(study_id, rule, reason, other)
         return None
 
-    def _report(self, rows: list[Row]) -> Report:
-        """``report``, else ``report_file``, else the section columns; a cell may be filled on one row only."""
-        if text := _first(rows, "report"):
-            return parse_report(text)
-        if name := _first(rows, "report_file"):
-            return parse_report(_read_report(self.home / name))
-        return parse_sections({name: _first(rows, name) for name in SECTION_COLUMNS})
+    def _report(self, rows: list[Row]) -> tuple[Report, bool]:
+        """``report``, else ``report_file``, else the section columns; a cell may be filled on one row only.
+
+        Also whether it was RTF or HTML.
+        """
+        text = _first(rows, "report")
+        if not text and (name := _first(rows, "report_file")):
+            text = _read_report(self.home / name)
+        if text:
+            return parse_report(plain_text(text)), bool(markup_of(text))
+        parts = {name: _first(rows, name) for name in SECTION_COLUMNS}
+        plain = {name: plain_text(part) for name, part in parts.items()}
+        return parse_sections(plain), plain != parts
 
     def _labels(self, rows: list[Row]) -> dict[str, float]:
         labels = {}
