@@ -17,7 +17,7 @@ def demo(
 ) -> None:
     """Draw phantom studies, train a small model on them, evaluate it, and write a report.
 
-    Takes about six minutes on two cores without a GPU. Stopped and called again, it goes on where it was.
+    Takes two to six minutes on two cores without a GPU. Stopped and called again, it goes on where it was.
     """
     from crossray.data.progress import film_progress
     from crossray.demo import DemoConfig, run_demo

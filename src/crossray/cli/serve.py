@@ -13,7 +13,9 @@ from crossray.cli.stopping import end_on_sigterm
 def serve(
     run: Annotated[Path, typer.Argument(help="The run to serve.")],
     also: Annotated[Path | None, typer.Option(help="A second run, to compare side by side.")] = None,
-    index: Annotated[Path | None, typer.Option(help="Of crossray index build with RUN: nearest reports.")] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="An index of RUN (crossray index build): shows nearest reports and finds films.")
+    ] = None,
     store: Annotated[str | None, typer.Option(help="The index's store, if it was moved: folder or URL.")] = None,
     host: Annotated[str, typer.Option(help="Address; any but loopback needs --token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8000,
