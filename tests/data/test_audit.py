@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from crossray.data.audit.confidentiality_profile import profile
 from crossray.data.audit.dicom_audit import audit_dicom
 from crossray.data.audit.finding import MOST_PLACES, Audit, Finding, Places, finding
 from crossray.data.audit.identifiers import PATTERNS, identifier_spans, identifiers_in
+from crossray.data.audit.label_text import label_findings
 from crossray.data.audit.near_copies import (
     NEAR_BITS,
     copy_distances,
@@ -38,10 +40,11 @@ from crossray.data.sources.build import build_source
 from crossray.data.split_files import read_split, write_split
 from crossray.data.splits import Fold, SplitList
 from crossray.data.store import Store
-from crossray.data.study import Film, PixelSource, Study
+from crossray.data.study import Film, PixelSource, Report, Study
+from crossray.data.text import SelectedText, TextConfig, select_text
 from crossray.errors import DataError
 from tests.data.dicom_writing import radiograph, write
-from tests.data.studies import MemorySource
+from tests.data.studies import Gradient, MemorySource
 
 PLANTED = {
     "date": "Compared with 03/14/2019.",
@@ -62,6 +65,10 @@ class Pixels:
 
     def read(self) -> NDArray[np.uint8]:
         return np.frombuffer(self.content, np.uint8).reshape(self.side, self.side)
+
+
+class HeldText(SelectedText):
+    """One that can be referred to weakly."""
 
 
 def film_of(pixels: NDArray[np.uint8]) -> PixelSource:
@@ -355,6 +362,49 @@ def test_reports_that_differ_in_their_indication_alone_are_the_same_on_two_sides
     split = SplitList("mine", (Fold("fixed", (ids[0],), (), tuple(ids[1:])),))
     found = found_in(audit_store(Store.open(tmp_path / "s"), split))["reports across sides"]
     assert (found.found, found.looked_at, found.places) == (1, 2, (ids[0],))
+
+
+def test_labels_in_text_are_found_with_one_report_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("Pulmonary edema.", "Normal heart.", "A hernia is seen.", "No edema, no hernia.")
+    answers: tuple[dict[str, float], ...] = (
+        {"Edema": 1.0},
+        {"Edema": 1.0, "Hernia": 1.0},
+        {"Hernia": 1.0},
+        {"Edema": 0.0},
+        {},
+    )
+    studies = [
+        Study(
+            f"s{k}",
+            None,
+            (Film("f", "frontal", Gradient(k)),),
+            parse_report(f"FINDINGS: {words[k % 4]}"),
+            answers[k % 5],
+        )
+        for k in range(40)
+    ]
+    config = PrepareConfig(size=32)
+    prepare_store(MemorySource(studies, label_names=("Edema", "Hernia")), tmp_path / "s", config, workers=1)
+    store = Store.open(tmp_path / "s")
+    held: list[weakref.ref[HeldText]] = []
+    most = 0
+
+    def read(report: Report, config: TextConfig) -> HeldText:
+        nonlocal most
+        text = select_text(report, config)
+        held.append(weakref.ref(one := HeldText(text.text, text.sentences)))
+        most = max(most, sum(earlier() is not None for earlier in held))
+        return one
+
+    monkeypatch.setattr("crossray.data.audit.label_text.select_text", read)
+    edema, hernia = label_findings(store)
+    assert (most, len(held)) == (1, 24)  # of studies that have a label
+    has = {name: [k for k in range(40) if answers[k % 5].get(name) == 1] for name in ("Edema", "Hernia")}
+    ids = store.study_ids
+    assert (edema.looked_at, hernia.looked_at) == (len(has["Edema"]), len(has["Hernia"])) == (16, 16)
+    assert edema.places == tuple(ids[k] for k in has["Edema"] if k % 4 in (0, 3))
+    assert hernia.places == tuple(ids[k] for k in has["Hernia"] if k % 4 in (2, 3))
+    assert (edema.found, hernia.found) == (len(edema.places), len(hernia.places)) == (8, 8)
 
 
 def test_a_finding_counts_all_of_its_places_and_keeps_the_first() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from crossray.data.audit.finding import Finding, finding
+from crossray.data.audit.finding import Finding, Places, finding
 from crossray.data.findings import FINDINGS
 from crossray.data.mentions import mentions_in
 from crossray.data.store import Store
@@ -19,15 +17,19 @@ def label_findings(store: Store, config: TextConfig | None = None) -> list[Findi
     A classifier of films is not touched by this; one that reads the report is. Synonyms are those of the rule
     labeller for the CheXpert classes, and the name itself for others.
     """
-    texts = [select_text(store.report(row), config or TextConfig()) for row in range(len(store))]
-    named = [_named(text, store.label_names) for text in texts]
-    result = []
-    for column, name in enumerate(store.label_names):
-        positive = np.flatnonzero(store.labels[:, column] == 1)
-        places = [store.study_ids[row] for row in positive if name in named[row]]
-        meaning = "studies with the label whose text names it: no test of what a film shows if the text is read"
-        result.append(finding(f"label in text: {name}", places, len(positive), meaning, fails=False))
-    return result
+    places = {name: Places() for name in store.label_names}
+    for row, study in enumerate(store.study_ids):  # one report at a time: a store may hold more than memory does
+        labels = [name for name, value in zip(store.label_names, store.labels[row], strict=True) if value == 1]
+        named = _named(select_text(store.report(row), config or TextConfig()), labels) if labels else set()
+        for name in labels:
+            if name in named:
+                places[name].add(study)
+    counts = (store.labels == 1).sum(axis=0).tolist()
+    meaning = "studies with the label whose text names it: no test of what a film shows if the text is read"
+    return [
+        finding(f"label in text: {name}", places[name], positive, meaning, fails=False)
+        for name, positive in zip(store.label_names, counts, strict=True)
+    ]
 
 
 def _named(text: SelectedText, labels: Sequence[str]) -> set[str]:

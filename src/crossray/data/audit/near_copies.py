@@ -8,6 +8,7 @@ Mirrored films, films upside down and negatives are found too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,18 +57,14 @@ def copy_distances(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> NDArray
     """
     parity = np.arange(1, _FREQUENCIES + 1) % 2  # the first frequency is left out of a hash
     rows, columns = (axis.ravel() for axis in np.meshgrid(parity, parity, indexing="ij"))
-    agreement = [
-        [
-            _signs(left[:, here]) @ _signs(right[:, here]).T
-            for column in (0, 1)
-            for here in [(rows == row) & (columns == column)]
-        ]
-        for row in (0, 1)
-    ]
+    agreement = {}
+    for parities in product((0, 1), repeat=2):  # down and across
+        here = (rows == parities[0]) & (columns == parities[1])
+        agreement[parities] = _signs(left[:, here]) @ _signs(right[:, here]).T
     most = np.zeros((len(left), len(right)), np.float32)
-    for down, across in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        (even, odd_across), (odd_down, odd) = agreement
-        np.maximum(most, np.abs(even + across * odd_across + down * odd_down + down * across * odd), out=most)
+    for down, across in product((1, -1), repeat=2):
+        kept = agreement[0, 0] + across * agreement[0, 1] + down * agreement[1, 0] + down * across * agreement[1, 1]
+        np.maximum(most, np.abs(kept), out=most)
     return np.asarray((HASH_BITS - most) / 2, dtype=np.int32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -36,12 +37,13 @@ def _crosses(studies: Iterable[str], sides: Sides) -> bool:
 
 
 def _divided(store: Store, sides: Sides) -> list[Finding]:
-    by_patient, by_text = defaultdict(list), defaultdict(list)
+    by_patient, by_text = defaultdict[str, list[str]](list), defaultdict[bytes, list[str]](list)
     for row, (study, patient) in enumerate(zip(store.study_ids, store.patient_ids, strict=True)):
         if patient is not None:
             by_patient[patient].append(study)
         if text := text_key(store.report(row)):
-            by_text[text].append(study)
+            # Not the text itself, of which a store may hold more than memory does.
+            by_text[hashlib.sha256(text.encode()).digest()].append(study)
     patients = [group[0] for group in by_patient.values() if _crosses(group, sides)]
     texts = [group[0] for group in by_text.values() if _crosses(group, sides)]
     meaning = "reports whose findings and impression are equal but for case, white space, punctuation and marks"
