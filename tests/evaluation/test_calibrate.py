@@ -29,6 +29,7 @@ from crossray.evaluation.calibrate import Scored, calibrate_finding, calibrate_r
 from crossray.evaluation.intervals import bootstrap_weights
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.prompts import load_prompts
+from crossray.evaluation.protocol import EvaluationConfig
 from crossray.evaluation.scaling import fit_platt
 from crossray.files import write_sealed_json
 from crossray.inference.calibration import (
@@ -221,7 +222,7 @@ def test_neither_regions_nor_draws_of_validation_are_kept(
 
     monkeypatch.setattr(JointModel, "embed_images", embedded)
     monkeypatch.setattr(calibrate, "bootstrap_weights", weights)
-    monkeypatch.setattr(calibrate, "EvaluationConfig", partial(calibrate.EvaluationConfig, batch_size=2))
+    monkeypatch.setattr(calibrate, "EvaluationConfig", partial(EvaluationConfig, batch_size=2))
     calibrate_runs([run])
     fold = read_split(trained / "split.json").fold("0")
     assert len(held) == (len(fold.validation) + len(fold.test)) / 2

@@ -96,7 +96,7 @@ class RunModel:
             self._embedded[part.study_ids] = ImageEmbedding.joined(pieces)
         return self._embedded[part.study_ids]
 
-    def pooled(self, part: Part) -> FloatArray:
+    def pooled(self, part: Part) -> NDArray[np.float32]:
         """The part's films as vectors ``[N, D]`` float32, not normalised. Regions are let go batch by batch."""
         batches = np.array_split(part.films, max(1, -(-len(part.films) // self._batch_size)))
         return np.concatenate(
