@@ -21,6 +21,9 @@ from crossray.methods.build import MethodConfig
 BERT_HEAD_WIDTH = 64
 """Of every BERT that these models began with; no tensor tells."""
 
+MIMIC_INPUT = ImageInputConfig(size=224, mean=0.4755, std=0.3011)
+"""Films as PRIOR's code states of MIMIC-CXR, on which LoVT was trained too."""
+
 
 @dataclass(frozen=True)
 class Place:

@@ -7,11 +7,10 @@ alone: in a batch with longer reports it would be another one (`lovt` spec, 5.3)
 
 from __future__ import annotations
 
-from crossray.data.augment import ImageInputConfig
 from crossray.data.text import TextConfig
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
-from crossray.inference.released.layout import Layout, Parts, Place, ReleasedFile, bert_sizes
+from crossray.inference.released.layout import MIMIC_INPUT, Layout, Parts, Place, ReleasedFile, bert_sizes
 from crossray.methods.lovt.config import LovtConfig
 
 _FILM, _TEXT = "model_a.encoder.feature_extractor.backbone_layers.", "model_b.encoder.language_model."
@@ -43,7 +42,7 @@ def _parts(released: ReleasedFile, trunk: str) -> Parts:
             hidden_dim=released.shape(f"{head}.projection_before.weight")[0],
             embed_dim=released.shape(f"{head}.projection_after.weight")[0],
         ),
-        input=ImageInputConfig(size=224, mean=0.4755, std=0.3011),
+        input=MIMIC_INPUT,
         reads=TextConfig(deidentified="keep", list_numbers="keep"),
         prepared_size=224,
     )

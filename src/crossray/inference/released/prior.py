@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from math import isqrt
 
-from crossray.data.augment import ImageInputConfig
 from crossray.data.text import TextConfig
 from crossray.encoders.image import ImageEncoderConfig
 from crossray.encoders.text import TextEncoderConfig
-from crossray.inference.released.layout import BERT_HEAD_WIDTH, Layout, Parts, Place, ReleasedFile, bert_sizes
+from crossray.inference.released.layout import (
+    BERT_HEAD_WIDTH,
+    MIMIC_INPUT,
+    Layout,
+    Parts,
+    Place,
+    ReleasedFile,
+    bert_sizes,
+)
 from crossray.methods.prior.config import PriorConfig
 
 _FILM, _TEXT = "image_encoder.encoder.", "text_encoder.encoder."
@@ -52,7 +59,7 @@ def _parts(released: ReleasedFile, trunk: str) -> Parts:
             slot_heads=width // BERT_HEAD_WIDTH,
             slot_hidden=released.shape(f"{_SLOTS}0.intermediate.dense.weight")[0],
         ),
-        input=ImageInputConfig(size=224, mean=0.4755, std=0.3011),
+        input=MIMIC_INPUT,
         reads=TextConfig(deidentified="keep", list_numbers="keep"),
         prepared_size=224,
     )
