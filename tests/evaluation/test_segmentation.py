@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from crossray.errors import DataError
 from crossray.evaluation.intervals import bootstrap_weights
@@ -55,6 +56,17 @@ def _image_dice_by_hand(probabilities: FloatArray, masks: NDArray[np.uint8]) -> 
         true_positive += int(probability >= 0.5 and mask == 255)
         size += int(probability >= 0.5) + int(mask == 255)
     return 2 * true_positive / size if size else None
+
+
+def test_dice_over_the_split_is_scikit_learns_f1_of_its_known_pixels() -> None:
+    probabilities, masks = _films()
+    found = dataset_dice(mask_counts(probabilities, masks))[0]
+    both = two_class_dice(mask_counts(probabilities, masks))[0]
+    for k in range(masks.shape[1]):
+        known = masks[:, k] != 127
+        truth, called = masks[:, k][known] == 255, probabilities[:, k][known] >= 0.5
+        assert found[k] == pytest.approx(f1_score(truth, called), abs=1e-12)
+        assert both[k] == pytest.approx(f1_score(truth, called, average="macro"), abs=1e-12)
 
 
 def test_counts_equal_a_loop_over_pixels() -> None:
