@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from crossray.cli.main import app
 from crossray.data import publish
 from crossray.data.prepare import PrepareConfig, Share, prepare_share, prepare_store
-from crossray.data.publish import partial_folder, work_folder
+from crossray.data.publish import discard, partial_folder, work_folder
 from crossray.errors import ConfigError, StoreError
 from tests.data.studies import MemorySource, studies
 
@@ -76,15 +77,28 @@ def test_a_share_is_let_in_beside_others_of_its_inputs_alone(tmp_path: Path, mon
     assert len(made(store)) == 2
 
 
+WAIT = """
+import pathlib, sys
+from crossray.data.publish import work_folder
+print("waits", flush=True)
+with work_folder(pathlib.Path(sys.argv[1]), "inputs") as folder:
+    print((folder / "inputs.json").read_text())
+"""
+
+
 def test_who_waits_for_one_that_ends_begins_in_a_folder_of_its_own(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with ThreadPoolExecutor(1) as pool:
-        with work_folder(out, "inputs") as folder:
-            waiting = pool.submit(lambda: work_folder(out, "inputs").__enter__())
-            time.sleep(0.2)  # it has opened the lock, or else finds no folder: both must do
-            shutil.rmtree(folder)
-        assert waiting.result() == folder
-    assert (folder / "inputs.json").read_text() == "inputs"
+    with work_folder(out, "inputs") as folder:
+        waiting = subprocess.Popen([sys.executable, "-c", WAIT, str(out)], stdout=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "waits\n"
+        time.sleep(0.2)  # it has opened the lock by now, or comes later: both must do
+        (folder / "part").write_text("taken")
+        discard(folder)
+        assert not (folder / "part").exists()
+    assert waiting.communicate()[0] == "inputs\n"
+    assert waiting.returncode == 0
+    assert [path.name for path in folder.iterdir() if path.name != ".lock"] == ["inputs.json"]
 
 
 def test_the_command_makes_a_share_and_no_store(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import fcntl
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,7 @@ from crossray.ownership import LOCK_FILE, NOTE_FILE, PATIENCE_SECONDS, is_still_
 
 INPUTS_NAME = "inputs.json"
 _LOCK_NAME = ".lock"
+_LOCKS = (_LOCK_NAME, NOTE_FILE, LOCK_FILE)
 #: For another process that has only to make the folder fit.
 _SHARED_PATIENCE_SECONDS = 5.0
 
@@ -145,19 +146,36 @@ def publish(partial: Path, destination: Path, names: set[str]) -> None:
     The earlier store is renamed aside, the new one takes its name, then the earlier one is deleted: at every moment
     one whole store exists, and :func:`recover` finds it.
     """
-    locks = (_LOCK_NAME, NOTE_FILE, LOCK_FILE)  # last of all: without them another process would come in
     with explained_disk_errors(StoreError, destination):
         check_fences(destination)
         for entry in partial.iterdir():
-            if entry.name not in {*names, *locks}:
+            if entry.name not in {*names, *_LOCKS}:
                 entry.unlink()
         sync_folder(partial)
         previous = previous_folder(destination)
         if destination.exists():
             destination.rename(previous)
-        for name in locks:
-            (partial / name).unlink(missing_ok=True)
+        _unlock(partial)
         partial.rename(destination)
+        _unlock(destination)  # of one who has come in at this very moment, and begins again
         sync_folder(destination.parent)
         if previous.exists():
             shutil.rmtree(previous)
+
+
+def discard(partial: Path) -> None:
+    """Remove a work folder from which everything was taken; one who waits for it may be in it by now, and stays."""
+    with explained_disk_errors(StoreError, partial):
+        check_fences(partial)
+        for entry in partial.iterdir():
+            if entry.name not in _LOCKS:
+                entry.unlink()
+        _unlock(partial)
+        with suppress(OSError):
+            partial.rmdir()
+
+
+def _unlock(folder: Path) -> None:
+    """Let others in, as the last thing of all."""
+    for name in _LOCKS:
+        (folder / name).unlink(missing_ok=True)

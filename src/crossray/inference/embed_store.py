@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from crossray.data.prepare import Share
-from crossray.data.publish import work_folder
+from crossray.data.publish import discard, work_folder
 from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.errors import CheckpointError
-from crossray.files import check_fences, sha256_of
+from crossray.files import sha256_of
 from crossray.inference.embed import FILMS_PER_PART, Embeddings, Space, film_names, film_vectors
 from crossray.inference.joint_model import JointModel, Progress
 from crossray.inference.run_files import CONFIG_FILE, checkpoint_file, stream_settings
@@ -64,8 +63,7 @@ def embed_store(asked: StoreEmbedding, progress: Progress | None = None) -> Embe
         parts = _make(asked, store, folder, range(0, store.film_count, FILMS_PER_PART), progress)
         found = Embeddings(film_names(store), np.concatenate(parts))
         found.save(asked.out)
-        check_fences(folder)
-        shutil.rmtree(folder)
+        discard(folder)
     return found
 
 
