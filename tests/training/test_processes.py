@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from lightning_fabric import Fabric
 from crossray.errors import ConfigError, CrossRayError, LostProcessError
 from crossray.training import processes as launched
 from crossray.training.config import RuntimeConfig
-from crossray.training.distributed import start_fabric
+from crossray.training.distributed import start_fabric, started_fabric
 from crossray.training.processes import explained_lost_processes, processes_of, require_agreement
 from crossray.training.session import TrainingParts
 from tests.training.fakes import QUIET, FakeMethod, fake_fit, fake_parts, figures_of
@@ -193,3 +194,51 @@ def come_alone(folder: Path) -> None:
 def test_a_process_that_waits_for_one_that_never_comes_says_so(tmp_path: Path) -> None:
     run_together(2, come_alone, tmp_path)
     assert "does not reach the other processes" in (tmp_path / "told.txt").read_text()
+
+
+def leave_the_group(folder: Path, fails: bool) -> None:
+    with suppress(ZeroDivisionError), started_fabric(QUIET, "32-true") as fabric:
+        fabric.barrier()
+        assert dist.is_initialized()
+        if fails:
+            raise ZeroDivisionError
+    assert not dist.is_initialized()
+    (folder / str(fabric.global_rank)).touch()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_group_of_processes_is_taken_apart_at_the_end_and_after_an_error(tmp_path: Path, fails: bool) -> None:
+    run_together(2, leave_the_group, tmp_path, fails)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def keep_the_group(folder: Path) -> None:
+    start_fabric(QUIET, "32-true")
+    with started_fabric(QUIET, "32-true") as fabric:
+        pass
+    fabric.barrier()
+    (folder / str(fabric.global_rank)).touch()
+
+
+def test_a_group_that_was_there_before_stays(tmp_path: Path) -> None:
+    run_together(2, keep_the_group, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def wait_for_the_first(folder: Path) -> None:
+    runtime = QUIET.model_copy(update={"timeout_seconds": 20.0})
+    with started_fabric(runtime, "32-true") as fabric, explained_lost_processes(fabric, folder, 20.0):
+        if fabric.global_rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        fabric.barrier()
+
+
+def lose_the_first(folder: Path) -> None:
+    with pytest.raises(LostProcessError, match="has lost the others"):
+        wait_for_the_first(folder)
+    (folder / "told").write_text(f"group: {dist.is_initialized()}")
+
+
+def test_the_group_is_taken_apart_when_a_process_is_lost(tmp_path: Path) -> None:
+    run_together(2, lose_the_first, tmp_path, exit_codes=(-signal.SIGKILL, 0))
+    assert (tmp_path / "told").read_text() == "group: False"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import sys
 import warnings
@@ -154,6 +155,8 @@ def main() -> None:
 
     end_on_sigterm()
     warnings.formatwarning = _note
+    # A process that is lost is told in one message; without this torch prints its own C++ frames beside it.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
         app()
     except CrossRayError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from crossray.devices import to_device
 from crossray.methods.base import Gather, SingleProcess
 from crossray.training.config import Precision, RuntimeConfig
-from crossray.training.meeting import meet, torchrun_keeps_the_store
+from crossray.training.meeting import await_store, meet, torchrun_keeps_the_store
 from crossray.training.processes import explained_meeting, processes_of
 from crossray.training.sharding import is_shared_out, require_shareable
 
@@ -73,10 +74,13 @@ class _ExplicitReduction(DDPStrategy):
     """Fabric's DDP (launching, devices, process group) without the DDP wrapper: see the module's docstring."""
 
     def _setup_distributed(self) -> None:
+        self._set_world_ranks()
+        timeout = self._timeout or timedelta(seconds=RuntimeConfig().timeout_seconds)
+        where = self.cluster_environment
         if torchrun_keeps_the_store():
-            self._set_world_ranks()
-            timeout = self._timeout or timedelta(seconds=RuntimeConfig().timeout_seconds)
             meet(self._get_process_group_backend(), self.global_rank, self.world_size, timeout, self.root_device)
+        elif self.global_rank != 0 and where is not None and not dist.is_initialized():
+            await_store(where.main_address, where.main_port, timeout)
         super()._setup_distributed()  # leaves a process group as it is that is there already
 
     def setup_module(self, module: nn.Module) -> Any:
@@ -104,6 +108,22 @@ def start_fabric(runtime: RuntimeConfig, precision: Precision) -> Fabric:
     with explained_meeting():
         fabric.launch()
     return fabric
+
+
+@contextmanager
+def started_fabric(runtime: RuntimeConfig, precision: Precision) -> Iterator[Fabric]:
+    """:func:`start_fabric`; the group of processes, if it made one, is taken apart however the block ends.
+
+    torch warns of a group that outlives its process (NCCL), and its threads would go on to ask after lost ones.
+    """
+    inherited = dist.is_initialized()
+    fabric = start_fabric(runtime, precision)
+    try:
+        yield fabric
+    finally:
+        if dist.is_initialized() and not inherited:
+            with suppress(RuntimeError):  # what broke the group is told already
+                dist.destroy_process_group()
 
 
 def gather_of(fabric: Fabric) -> Gather:

@@ -34,6 +34,31 @@ def launchers_store(timeout: timedelta) -> Store:
     return TCPStore(*place, is_master=False, wait_for_workers=False, timeout=timeout)
 
 
+def await_store(address: str, port: int, timeout: timedelta) -> None:
+    """Wait until the first process listens where all meet: torch, which waits too, prints stacks of its own meanwhile.
+
+    Raises:
+        LostProcessError: it does not, or this host does not reach it.
+    """
+    until = time.monotonic() + timeout.total_seconds()
+    while True:
+        try:
+            socket.create_connection((address, port), timeout.total_seconds()).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= until:
+                raise unreachable(str(error)) from error
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def unreachable(reason: str) -> LostProcessError:
+    """That processes do not find each other at the start."""
+    return LostProcessError(
+        f"host {socket.gethostname()} does not reach the other processes of the run ({reason}).",
+        remedy="Check that all hosts were started, and that they reach the first one's address and port.",
+    )
+
+
 def meet(backend: str, rank: int, world: int, timeout: timedelta, device: torch.device) -> None:
     """Set up the process group of processes that torchrun has started, perhaps not for the first time.
 

@@ -30,7 +30,7 @@ from crossray.ownership import PATIENCE_SECONDS, owned
 from crossray.tensor_file import load_weights, read_tensors
 from crossray.training.accelerators import require_accelerators
 from crossray.training.checkpoint import weights_file
-from crossray.training.distributed import start_fabric
+from crossray.training.distributed import started_fabric
 from crossray.training.loop import fit
 from crossray.training.processes import explained_lost_processes, require_agreement
 from crossray.training.recipe import Recipe
@@ -86,8 +86,11 @@ def pretrain(
     recipe = recipe.model_copy(update={"text_encoder": resolve_text_encoder(recipe.text_encoder)})
     keep_freed_memory()
     require_accelerators(recipe.runtime)
-    fabric = start_fabric(recipe.runtime, recipe.training.precision)
-    with explained_lost_processes(fabric, output, recipe.runtime.timeout_seconds), _owned(fabric, recipe, output):
+    with (
+        started_fabric(recipe.runtime, recipe.training.precision) as fabric,
+        explained_lost_processes(fabric, output, recipe.runtime.timeout_seconds),
+        _owned(fabric, recipe, output),
+    ):
         return _train(fabric, recipe, output, validator, profile_steps)
 
 

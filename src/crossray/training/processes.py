@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 
 from crossray.errors import ConfigError, LostProcessError
 from crossray.training.config import RuntimeConfig
+from crossray.training.meeting import unreachable
 from crossray.training.roll_call import missing_from, whereabouts
 
 # gloo, which carries processes on CPUs, raises plain RuntimeErrors; each names a file of its source.
@@ -102,10 +103,7 @@ def explained_meeting() -> Iterator[None]:
     except RuntimeError as error:
         if not is_of_the_network(error):
             raise
-        raise LostProcessError(
-            f"host {socket.gethostname()} does not reach the other processes of the run ({_reason(error)}).",
-            remedy="Check that all hosts were started, and that they reach the first one's address and port.",
-        ) from error
+        raise unreachable(_reason(error)) from error
 
 
 @contextmanager
@@ -147,11 +145,11 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
 def _hanging(fabric: Fabric, folder: Path, names: str, timeout_seconds: float) -> LostProcessError:
     return LostProcessError(
         f"{_who(fabric)} has lost the others: {names} did not answer for {timeout_seconds:g} seconds. "
-        "It hangs, was stopped or killed, or the network is cut.",
+        "It hangs, is only slow, was stopped or killed, or the network is cut: from here these look alike.",
         file=folder,
-        remedy="If it is still there, end it (kill -9 with its process id, on its host; torchrun does it itself): then "
-        "the same command, on every host, goes on from the last checkpoint. If it was only slow, raise "
-        "runtime.timeout_seconds.",
+        remedy="Look for it on its host: if it computes (top shows it), it was only slow, so raise "
+        "runtime.timeout_seconds. If it is still there, end it (kill -9 with its process id; torchrun does it itself): "
+        "then the same command, on every host, goes on from the last checkpoint.",
     )
 
 
