@@ -32,7 +32,7 @@ class Row(Settings):
     """One number.
 
     Attributes:
-        task: retrieval, zero_shot, grounding, probe or finetune.
+        task: retrieval, zero_shot, grounding, probe, finetune, ... (``tables.TASK_TITLES``).
         model: what was evaluated, or "A − B" for a paired difference.
         variant: direction of retrieval, scorer of zero-shot, pooling of folds.
         metric: AUROC, AP, ECE, Brier, R@1, ..., median rank, pointing game, ...

@@ -13,6 +13,7 @@ from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays, Cells
+from crossray.evaluation.class_decision import class_decision_rows
 from crossray.evaluation.class_retrieval_task import class_retrieval_rows
 from crossray.evaluation.cohort import tested_hash
 from crossray.evaluation.ensemble import EnsembleFold
@@ -148,6 +149,9 @@ def evaluate(folds: Sequence[FoldEvaluation], out: Path) -> Results:
             for who, cell in found.items():
                 by_task.setdefault(task, {}).setdefault(who, []).append((fold.run.fold, cell))
     rows = [row for task, predictions in by_task.items() for row in _rows(task, predictions, folds[0].protocol)]
+    if {"zero_shot", "class_retrieval"} <= by_task.keys():
+        listed = next(iter(by_task["class_retrieval"].values()))
+        rows += class_decision_rows(by_task["zero_shot"], listed, folds[0].protocol)
     results = Results(provenance=_provenance(folds), rows=tuple(rows))
     write_results(results, out)
     return results

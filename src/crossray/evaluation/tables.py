@@ -14,6 +14,7 @@ TASK_TITLES = {
     "retrieval": "Retrieval",
     "class_retrieval": "Retrieval by class",
     "zero_shot": "Zero-shot classification",
+    "class_decision": "Zero-shot decision",
     "grounding": "Phrase grounding",
     "probe": "Linear probe (frozen features)",
     "finetune": "Fine-tuned",
@@ -31,7 +32,12 @@ _LABELS_OF_REPORTS = (
 CAVEATS = {"text_probe": _LABELS_OF_REPORTS, "joint_probe": _LABELS_OF_REPORTS}
 
 #: Tasks whose tables have models down and metrics across, and what their rows count.
-METRICS_ACROSS = {"retrieval": "queries", "class_retrieval": "queries", "grounding": "phrases"}
+METRICS_ACROSS = {
+    "retrieval": "queries",
+    "class_retrieval": "queries",
+    "class_decision": "films",
+    "grounding": "phrases",
+}
 
 _METRIC_NOTES = {
     "AUROC": "area under the ROC curve",
