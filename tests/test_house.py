@@ -18,6 +18,7 @@ STOREYS: dict[str, int] = {
     "errors": 0,
     "freed_memory": 0,
     "devices": 0,
+    "products": 0,
     "recipes": 0,
     "settings": 1,
     "files": 1,

@@ -15,6 +15,7 @@ from crossray.alignment.attended_cosine import gram_is_cheaper, pack_words
 from crossray.alignment.contrastive import identity_positives, symmetric_info_nce
 from crossray.alignment.local_similarity import local_similarity
 from crossray.freed_memory import keep_freed_memory
+from crossray.products import batched_product, product
 
 WIDTH, SHORTEST, LONGEST = 768, 8, 60
 
@@ -45,18 +46,17 @@ def bare_products(regions: Tensor, words: Tensor, word_mask: Tensor) -> None:
     """
     with torch.no_grad():
         packed, flat = pack_words(words, word_mask).vectors, regions.flatten(0, 1)
-        scores = packed @ flat.T
+        scores = product(packed, flat)
         by_film = scores.view(len(packed), *regions.shape[:2]).permute(1, 0, 2).contiguous()
-        scores @ flat
-        scores.T @ packed
+        product(scores, flat.T)
+        product(packed.T, scores.T)
         if gram_is_cheaper(regions, len(packed)):
-            gram = regions @ regions.mT
-            torch.bmm(by_film, gram)
-            torch.bmm(by_film.mT, by_film) @ regions
+            batched_product(by_film, batched_product(regions, regions))
+            batched_product(batched_product(by_film.mT, by_film.mT), regions.mT)
         else:
-            contexts = torch.bmm(by_film, regions)
-            torch.bmm(contexts, regions.mT)
-            torch.bmm(by_film.mT, contexts)
+            contexts = batched_product(by_film, regions.mT)
+            batched_product(contexts, regions)
+            batched_product(by_film.mT, contexts.mT)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from crossray.alignment.segments import segment_softmax_, segment_sum
 from crossray.devices import to_device
+from crossray.products import batched_product, product
 
 CHUNK_ELEMENTS = 1 << 22
 """Eight such tensors take 128 MiB. With a quarter of it, products of matrices are too small to be fast."""
@@ -126,8 +127,8 @@ class _AttendedCosine(torch.autograd.Function):
             part = _Part(words[chunk.words], report[chunk.words] - chunk.first, chunk.count, kept)
             attention = _Attention(films, part, ctx.gamma1, for_backward=True)
             grad_scores, grad_word_norm = attention.backward(grad[chunk.words])
-            grad_regions.addmm_(grad_scores.T, part.words)
-            grad_words[chunk.words] = grad_scores @ films.flat + grad_word_norm.unsqueeze(1) * part.words
+            grad_regions += product(part.words.T, grad_scores.T).T
+            grad_words[chunk.words] = product(grad_scores, films.flat.T) + grad_word_norm.unsqueeze(1) * part.words
         grad_regions += films.grad_of_norms().reshape_as(grad_regions)
         return grad_regions.view_as(regions), grad_words, None, None, None, None, None
 
@@ -146,32 +147,32 @@ class _Films:
         self.count, self.size, width = regions.shape
         self.flat = regions.reshape(-1, width)
         self.elements_per_word = self.count * self.size
-        self.gram = regions @ regions.mT if gram_is_cheaper(regions, words) else None
+        self.gram = batched_product(regions, regions) if gram_is_cheaper(regions, words) else None
         self._outer = torch.zeros_like(self.gram) if self.gram is not None else torch.zeros_like(regions)
 
     def norms(self, attention: Tensor) -> Tensor:
         """``|c|^2`` ``[p, N]`` of attention ``[p, N, R]``."""
         if self.gram is not None:
             return torch.einsum("pnr,pnr->pn", attention, self.half_norm_grad(attention))
-        return torch.bmm(attention.transpose(0, 1), self.regions).square().sum(dim=2).T
+        return batched_product(attention.transpose(0, 1), self.regions.mT).square().sum(dim=2).T
 
     def half_norm_grad(self, attention: Tensor) -> Tensor:
         """Half the gradient of ``|c|^2`` in the attention, ``[p, N, R]``; times the attention it is ``|c|^2``."""
         by_film = attention.transpose(0, 1)
         if self.gram is not None:
-            return torch.bmm(by_film, self.gram).transpose(0, 1)
-        return torch.bmm(torch.bmm(by_film, self.regions), self.regions.mT).transpose(0, 1)
+            return batched_product(by_film, self.gram).transpose(0, 1)  # Gram matrices are symmetric
+        return batched_product(batched_product(by_film, self.regions.mT), self.regions).transpose(0, 1)
 
     def add_grad_of_norms(self, attention: Tensor, grad: Tensor) -> None:
         """Note the gradient ``grad [p, N]`` of ``|c|^2`` for the regions, of attention ``[p, N, R]``."""
         by_film = attention.transpose(0, 1)
         weighted = (attention * grad.unsqueeze(2)).permute(1, 2, 0)
-        other = by_film if self.gram is not None else torch.bmm(by_film, self.regions)
-        self._outer.baddbmm_(weighted, other)
+        other = by_film if self.gram is not None else batched_product(by_film, self.regions.mT)
+        self._outer += batched_product(weighted, other.mT)
 
     def grad_of_norms(self) -> Tensor:
         """The gradient noted so far, ``[N, R, D]``."""
-        return 2 * (self._outer @ self.regions if self.gram is not None else self._outer)
+        return 2 * (batched_product(self._outer, self.regions.mT) if self.gram is not None else self._outer)
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ class _Attention:
     def __init__(self, films: _Films, part: _Part, gamma1: float, *, for_backward: bool) -> None:
         self._films, self._part, self._gamma1 = films, part, gamma1
         kept, shape = part.kept, (len(part.words), films.count, films.size)
-        self.scores = (part.words @ films.flat.T).view(shape) if kept.scores is None else kept.scores
+        self.scores = product(part.words, films.flat).view(shape) if kept.scores is None else kept.scores
         if kept.word_softmax is None or kept.attention is None:
             flat = self.scores.flatten(1).clone()
             self.word_softmax = segment_softmax_(flat, part.report, part.reports).view(shape)
