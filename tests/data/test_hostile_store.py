@@ -58,6 +58,7 @@ BOX = {"label": None, "x_min": 0.0, "y_min": 0.0, "x_max": 1.0, "y_max": 1.0}
         (FILMS, setting(2, "study_row", 3), "none of the shard's 3"),
         (FILMS, setting(0, "study_row", -1), "none of the shard's 3"),
         (FILMS, setting(1, "study_row", 2**31 - 1), "none of the shard's 3"),
+        (FILMS, setting(2, "study_row", -(2**31)), "not in their order"),  # the step down overflows 32 bits
         (FILMS, setting(1, "pixels", b"x" * 255), "not 16 x 16 pixels"),
     ],
 )

@@ -283,7 +283,7 @@ def test_an_index_that_does_not_say_where_its_block_lies_is_refused(local: Store
     with pa.ipc.open_stream(content) as reader:
         table = reader.read_all().replace_schema_metadata({"blocks": json.dumps(blocks)})
     with pytest.raises(StoreError, match=r"a\.index: does not say where each block"):
-        indexed_shard(pa.py_buffer(content), table.to_batches(), SIZE, "films-00002.arrow", Path("a.index"))
+        indexed_shard(pa.py_buffer(content), table, SIZE, "films-00002.arrow", Path("a.index"))
 
 
 @pytest.mark.parametrize("name", ["../escaped", "..", "", ".hidden", "a/b", "a\0b", "origin.json", "manifest.json"])

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from crossray.data.store_manifest import PREPARE_AGAIN
-from crossray.data.store_schema import FILM_SCHEMA
 from crossray.data.study import View
 from crossray.errors import StoreError
 
@@ -44,19 +43,18 @@ class FilmShard:
     block_offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, mapped: pa.Buffer, batches: Sequence[pa.RecordBatch], size: int, path: Path) -> FilmShard:
-        """The shard whose record batches lie in a mapped file.
+    def of(cls, mapped: pa.Buffer, table: pa.Table, size: int, path: Path) -> FilmShard:
+        """The shard whose table lies in a mapped file.
 
         Raises:
             StoreError: a film is not ``size`` pixels wide and high, or its view is none that there is.
         """
-        table = pa.Table.from_batches(batches, schema=FILM_SCHEMA)
         return cls(
             mapped,
             table.column("study_row").to_numpy(),
             view_numbers(table.column("view"), path),
-            np.array([len(batch) for batch in batches], dtype=np.int64),
-            np.array([_pixel_offset(mapped, batch, size, path) for batch in batches], dtype=np.int64),
+            chunk_lengths(table.column("pixels")),
+            _pixel_offsets(mapped, table.column("pixels"), size, path),
         )
 
 
@@ -128,17 +126,31 @@ def view_numbers(views: pa.ChunkedArray, path: Path) -> NDArray[np.int8]:
     return found
 
 
-def _pixel_offset(mapped: pa.Buffer, batch: pa.RecordBatch, size: int, path: Path) -> int:
-    # Every film has the same length and none is null: the binary column's data is one contiguous uint8 array.
-    column = batch.column("pixels")
-    _, offsets, data = column.buffers()
-    ends = np.frombuffer(offsets, dtype=np.int32)[column.offset : column.offset + len(column) + 1]
-    if column.null_count or (np.diff(ends) != size * size).any():
+def chunk_lengths(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """``[b]`` values in each chunk: films of each record batch."""
+    return np.array([len(chunk) for chunk in column.iterchunks()], dtype=np.int64)
+
+
+def _pixel_offsets(mapped: pa.Buffer, pixels: pa.ChunkedArray, size: int, path: Path) -> NDArray[np.int64]:
+    """``[b]`` where in the mapped file the pixels of each record batch begin."""
+    # Every film has the same length and none is null: the data of a chunk are one contiguous uint8 array.
+    if pixels.null_count or (pc.binary_length(pixels).to_numpy() != size * size).any():
         raise StoreError(f"holds a film that is not {size} x {size} pixels.", file=path, remedy=PREPARE_AGAIN)
-    offset = int(data.address) + int(ends[0]) - mapped.address if len(column) else 0
-    if not 0 <= offset <= mapped.size - len(column) * size * size:
+    addresses = np.array([_data_address(chunk) for chunk in pixels.iterchunks()], dtype=np.int64)
+    offsets: NDArray[np.int64] = addresses - int(mapped.address)
+    filled = chunk_lengths(pixels) > 0
+    ends = offsets + chunk_lengths(pixels) * size * size
+    if (filled & ((offsets < 0) | (ends > mapped.size))).any():
         raise StoreError("holds films whose pixels do not lie in the file.", file=path, remedy=PREPARE_AGAIN)
-    return offset
+    return offsets
+
+
+def _data_address(chunk: pa.BinaryArray) -> int:
+    """Where in memory the first value of a chunk begins."""
+    if not len(chunk):
+        return 0
+    _, ends, data = chunk.buffers()
+    return int(data.address) + int(np.frombuffer(ends, np.int32, 1, offset=4 * chunk.offset)[0])
 
 
 def _starts(lengths: Sequence[int]) -> NDArray[np.int64]:

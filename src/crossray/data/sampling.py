@@ -69,27 +69,29 @@ class GlobalBatchSampler(Sampler[BatchRequest]):
     def _training_requests(self) -> Iterator[BatchRequest]:
         own = self._size // self._world
         rows = slice(self._rank * own, (self._rank + 1) * own)
-        orders: dict[int, NDArray[np.int64]] = {}
+        orders: dict[int, NDArray[np.integer]] = {}
         for step in range(self._start, len(self._plan)):
             turn, batch = int(self._plan.turns[step]), int(self._plan.batches[step])
             through, number = divmod(batch, self._pairs // self._size)
             if turn not in orders or number == 0:
                 orders[turn] = self._permutation(turn, through)
-            places = orders[turn][number * self._size : (number + 1) * self._size]
+            places = orders[turn][number * self._size : (number + 1) * self._size].astype(np.int64)
             yield BatchRequest(self._epoch, places, rows, self._tasks[turn - 1] if turn else None)
 
-    def _permutation(self, turn: int, through: int) -> NDArray[np.int64]:
-        """The order of a task's pairs, the ``through``-th time in this epoch."""
+    def _permutation(self, turn: int, through: int) -> NDArray[np.integer]:
+        """The order of a task's pairs, the ``through``-th time in this epoch, in the narrowest type that holds it."""
         key = through * (len(self._tasks) + 1) + turn
         generator = derived_generator(self._seed, self._epoch, Purpose.ORDER, key)
         if self._order is not None:
             return self._order.permutation(self._pairs // self._size, self._size, generator)
-        return generator.permutation(np.arange(self._pairs, dtype=np.int64))
+        order: NDArray[np.integer] = np.arange(self._pairs, dtype=np.int32 if self._pairs <= 2**31 else np.int64)
+        generator.shuffle(order)  # draws what generator.permutation would, and needs no second array
+        return order
 
     def _evaluation_requests(self) -> Iterator[BatchRequest]:
-        order = np.arange(self._pairs, dtype=np.int64)
         for number in self._evaluated():
-            yield BatchRequest(self._epoch, order[number * self._size : (number + 1) * self._size], slice(None))
+            end = min(self._pairs, (number + 1) * self._size)
+            yield BatchRequest(self._epoch, np.arange(number * self._size, end, dtype=np.int64), slice(None))
 
     def _evaluated(self) -> range:
         return range(self._rank, -(-self._pairs // self._size), self._world)

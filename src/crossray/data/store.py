@@ -58,27 +58,25 @@ class Store:
         manifest: what it was made from.
         streamed: where its films come from if it is at a URL.
         study_ids, patient_ids: one a study, in store order; a patient id is ``None`` where unknown.
-        labels: ``[n, K]`` float32, 1 present, 0 absent, NaN unknown.
     """
 
     def __init__(
         self,
         path: Path,
         manifest: StoreManifest,
-        studies: list[pa.RecordBatch],
+        studies: list[pa.Table],
         films: list[FilmShard],
         streamed: StreamedPixels | None = None,
     ) -> None:
         self.path = path
         self.manifest = manifest
         self.streamed = streamed
-        self._studies = pa.Table.from_batches(studies, schema=STUDY_SCHEMA)
+        self._studies = pa.concat_tables([STUDY_SCHEMA.empty_table(), *studies])
         self._films = FilmTable(films, manifest.prepared_size, streamed)
         self.study_ids: TextColumn[str] = TextColumn(self._studies.column("study_id"))
         self.patient_ids: TextColumn[str | None] = TextColumn(self._studies.column("patient_id"))
-        self.labels = _label_matrix(self._studies, len(manifest.label_names))
-        self._film_study = _film_study(studies, films)
-        self._first_film = np.searchsorted(self._film_study, np.arange(len(self.study_ids) + 1))
+        _check_labels(self._studies.column("labels"), len(manifest.label_names))
+        self._first_film = _first_films(studies, films)
 
     @classmethod
     def open(cls, place: Path | str, *, every_value: bool = False, streaming: StreamSettings | None = None) -> Store:
@@ -100,26 +98,27 @@ class Store:
         folder = store_folder(place, streaming)
         origin = origin_of(folder, streaming)
         manifest = read_manifest(folder)
-        studies: list[pa.RecordBatch] = []
+        studies: list[pa.Table] = []
         films: list[FilmShard] = []
         blocks: list[Block] = []
         with altered(folder):
             for shard in range(manifest.shards):
                 name, schema = study_table_name(shard), study_schema(manifest.format_version)
-                _, batches = read_table(folder, name, schema, manifest, every_value)
-                studies.extend(with_every_column(batch) for batch in batches)
+                studies.append(with_every_column(read_table(folder, name, schema, manifest, every_value)[1]))
                 name = film_table_name(shard)
                 if origin is None:
-                    mapped, batches = read_table(folder, name, FILM_SCHEMA, manifest, every_value)
-                    films.append(FilmShard.of(mapped, batches, manifest.prepared_size, folder / name))
+                    mapped, table = read_table(folder, name, FILM_SCHEMA, manifest, every_value)
+                    films.append(FilmShard.of(mapped, table, manifest.prepared_size, folder / name))
                     continue
                 index = film_index_name(shard)
-                mapped, batches = read_table(folder, index, INDEX_SCHEMA, manifest, every_value)
-                of_shard, its_blocks = indexed_shard(mapped, batches, manifest.prepared_size, name, folder / index)
+                mapped, table = read_table(folder, index, INDEX_SCHEMA, manifest, every_value)
+                of_shard, its_blocks = indexed_shard(mapped, table, manifest.prepared_size, name, folder / index)
                 films.append(of_shard)
                 blocks.extend(its_blocks)
             streamed = None if origin is None else StreamedPixels(origin, manifest, blocks, streaming)
-            return cls(folder, manifest, studies, films, streamed)
+            store = cls(folder, manifest, studies, films, streamed)
+        pa.default_memory_pool().release_unused()  # of checks that are over; Arrow would keep it for itself
+        return store
 
     def __reduce__(self) -> tuple[object, ...]:
         # Mapped files do not travel between processes: the other one opens the store for itself.
@@ -146,7 +145,14 @@ class Store:
     @property
     def film_count(self) -> int:
         """Number of films."""
-        return len(self._film_study)
+        return len(self._films)
+
+    @cached_property
+    def labels(self) -> NDArray[np.float32]:
+        """``[n, K]`` float32, 1 present, 0 absent, NaN unknown; made when first asked for."""
+        values = self._studies.column("labels").combine_chunks()
+        flat: NDArray[np.float32] = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+        return flat.reshape(len(self), len(self.label_names))
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -204,7 +210,7 @@ class Store:
         geometry = FilmGeometry(**{name: cells[name] for name in GEOMETRY_FIELDS})
         return PreparedFilm(
             film_id=cells["film_id"],
-            study_index=int(self._film_study[row]),
+            study_index=int(np.searchsorted(self._first_film, row, side="right")) - 1,
             view=VIEWS[self._films.views[row]],
             geometry=geometry,
             boxes=boxes_of(cells["boxes"]),
@@ -255,22 +261,23 @@ def _open_again(path: Path, streaming: StreamSettings | None) -> Store:
     return Store.open(path, streaming=streaming)
 
 
-def _label_matrix(studies: pa.Table, label_count: int) -> NDArray[np.float32]:
-    values = studies.column("labels").combine_chunks()
-    if not pc.all(pc.equal(pc.list_value_length(values), label_count), min_count=0).as_py():
-        raise ValueError(f"a study has not {label_count} labels")
-    flat = values.flatten() if len(studies) else pa.array([], pa.float32())
-    matrix: NDArray[np.float32] = flat.to_numpy(zero_copy_only=False).astype(np.float32)
-    return matrix.reshape(len(studies), label_count)
+def _check_labels(labels: pa.ChunkedArray, label_count: int) -> None:
+    for chunk in labels.iterchunks():
+        if chunk.null_count or (pc.list_value_length(chunk).to_numpy() != label_count).any():
+            raise ValueError(f"a study has not {label_count} labels")
 
 
-def _film_study(studies: list[pa.RecordBatch], films: list[FilmShard]) -> NDArray[np.int64]:
+def _first_films(studies: list[pa.Table], films: list[FilmShard]) -> NDArray[np.signedinteger]:
+    """``[n + 1]`` first film of each study; the next study's is where its own end."""
     # Rows of the films table count studies within their shard, since earlier shards may have left studies out.
-    lengths = [len(batch) for batch in studies]
-    for shard, length in zip(films, lengths, strict=True):
+    count = sum(len(shard.study_rows) for shard in films)
+    first: NDArray[np.signedinteger] = np.empty(sum(map(len, studies)) + 1, np.int32 if count < 2**31 else np.int64)
+    study = film = 0
+    for shard, length in zip(films, map(len, studies), strict=True):
         rows = shard.study_rows
-        if len(rows) and (rows[0] < 0 or rows[-1] >= length or (np.diff(rows) < 0).any()):
+        if len(rows) and (rows[0] < 0 or rows[-1] >= length or (rows[1:] < rows[:-1]).any()):
             raise ValueError(f"films belong to studies that are none of the shard's {length}, or not in their order")
-    starts = np.cumsum([0, *lengths])
-    parts = [shard.study_rows + start for shard, start in zip(films, starts[:-1], strict=True)]
-    return np.concatenate([np.zeros(0, np.int64), *parts])
+        first[study : study + length] = film + np.searchsorted(rows, np.arange(length, dtype=rows.dtype))
+        study, film = study + length, film + len(rows)
+    first[study] = film
+    return first

@@ -89,11 +89,11 @@ def study_schema(format_version: int) -> pa.Schema:
     return STUDY_SCHEMA
 
 
-def with_every_column(studies: pa.RecordBatch) -> pa.RecordBatch:
+def with_every_column(studies: pa.Table) -> pa.Table:
     """A studies table of any readable version with the columns of :data:`STUDY_SCHEMA`; new ones are null."""
     missing = [field.name for field in STUDY_SCHEMA if field.name not in studies.schema.names]
     nulls = [pa.nulls(len(studies), STUDY_SCHEMA.field(name).type) for name in missing]
-    return pa.RecordBatch.from_arrays([*studies.columns, *nulls], schema=STUDY_SCHEMA)
+    return pa.Table.from_arrays([*studies.columns, *nulls], schema=STUDY_SCHEMA)
 
 
 def study_row(study: Study, labels: list[float]) -> dict[str, Any]:

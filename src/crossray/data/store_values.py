@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -47,15 +46,15 @@ def _field(metadata: bytes, table: int, number: int) -> int:
     return found if place < struct.unpack_from("<H", metadata, slots)[0] else 0
 
 
-def refuse_nulls(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+def refuse_nulls(table: pa.Table, path: Path) -> None:
     """Refuse a null, at any depth, in a column that has none.
 
     Raises:
         StoreError: there is one.
     """
-    for batch in batches:
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if _has_null(column, itself=name not in _NULLABLE):
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for chunk in column.chunks:
+            if _has_null(chunk, itself=name not in _NULLABLE):
                 raise StoreError("holds a null.", file=path, field=name, remedy=PREPARE_AGAIN)
 
 

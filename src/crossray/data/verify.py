@@ -118,8 +118,8 @@ def _studies_of(file: Path, damaged: set[str], manifest: StoreManifest) -> str:
     if studies in damaged:
         return ""
     schema = study_schema(manifest.format_version)
-    _, batches = read_table(file.parent, studies, schema, manifest, every_value=True)
-    ids = [study for batch in batches for study in batch.column("study_id").to_pylist()]
+    _, table = read_table(file.parent, studies, schema, manifest, every_value=True)
+    ids = table.column("study_id").to_pylist()
     return f" It holds the films of {len(ids)} studies: {', '.join(ids)}."
 
 

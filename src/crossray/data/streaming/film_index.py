@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from crossray.data.film_table import FilmShard, view_numbers
+from crossray.data.film_table import FilmShard, chunk_lengths, view_numbers
 from crossray.data.store_manifest import PREPARE_AGAIN
 from crossray.data.store_schema import FILM_SCHEMA
 from crossray.errors import StoreError
@@ -43,7 +42,7 @@ def film_index_name(shard: int) -> str:
     return f"films-{shard:05d}.index"
 
 
-def write_film_index(path: Path, batches: Sequence[pa.RecordBatch], films: FilmShard, size: int) -> FileEntry:
+def write_film_index(path: Path, table: pa.Table, films: FilmShard, size: int) -> FileEntry:
     """Write the index of a films table that was read; equal tables give equal bytes."""
     offsets = films.block_offsets.tolist()
     spans = zip(offsets, (films.block_lengths * size**2).tolist(), strict=True)
@@ -52,19 +51,18 @@ def write_film_index(path: Path, batches: Sequence[pa.RecordBatch], films: FilmS
     blocks = json.dumps({"offsets": offsets, "sha256": hashes})
     schema = INDEX_SCHEMA.with_metadata({_BLOCKS: blocks})
     with whole_file(path) as file, pa.ipc.new_stream(file, schema) as writer:
-        for batch in batches:
-            columns = [batch.column(name) for name in INDEX_SCHEMA.names]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+        for chunks in zip(*(table.column(name).chunks for name in INDEX_SCHEMA.names), strict=True):
+            writer.write_batch(pa.RecordBatch.from_arrays(list(chunks), schema=schema))
     return FileEntry.of(path)
 
 
 def indexed_shard(
-    mapped: pa.Buffer, batches: Sequence[pa.RecordBatch], size: int, table: str, path: Path
+    mapped: pa.Buffer, index: pa.Table, size: int, table: str, path: Path
 ) -> tuple[FilmShard, list[Block]]:
     """A shard's films and blocks from its index.
 
     Args:
-        mapped, batches: the index, read.
+        mapped, index: the index, read.
         size: side of a film.
         table: file name of the films table that it is the index of.
         path: of the index, for messages.
@@ -72,18 +70,17 @@ def indexed_shard(
     Raises:
         StoreError: it does not say of every record batch where its pixels lie.
     """
-    lengths = np.array([len(batch) for batch in batches], dtype=np.int64)
+    lengths = chunk_lengths(index.column("study_row"))
     said: Any = {"offsets": [], "sha256": []}
-    if batches:
-        said = json.loads((batches[0].schema.metadata or {}).get(_BLOCKS, b"{}"))
-    if not _says_where(said, len(batches)):
+    if len(lengths):
+        said = json.loads((index.schema.metadata or {}).get(_BLOCKS, b"{}"))
+    if not _says_where(said, len(lengths)):
         raise StoreError("does not say where each block of films lies.", file=path, remedy=PREPARE_AGAIN)
     offsets, hashes = said["offsets"], said["sha256"]
-    films = pa.Table.from_batches(batches, schema=INDEX_SCHEMA)
     shard = FilmShard(
         mapped,
-        films.column("study_row").to_numpy(),
-        view_numbers(films.column("view"), path),
+        index.column("study_row").to_numpy(),
+        view_numbers(index.column("view"), path),
         lengths,
         np.array(offsets, dtype=np.int64),
     )

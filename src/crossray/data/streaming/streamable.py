@@ -33,9 +33,9 @@ def make_streamable(folder: Path) -> int:
     files = dict(manifest.files)
     with explained_disk_errors(StoreError, folder):
         for index, table in names.items():
-            mapped, batches = read_table(folder, table, FILM_SCHEMA, manifest)
-            films = FilmShard.of(mapped, batches, manifest.prepared_size, folder / table)
-            files[index] = write_film_index(folder / index, batches, films, manifest.prepared_size)
+            mapped, read = read_table(folder, table, FILM_SCHEMA, manifest)
+            films = FilmShard.of(mapped, read, manifest.prepared_size, folder / table)
+            files[index] = write_film_index(folder / index, read, films, manifest.prepared_size)
         content = manifest.model_copy(update={"files": files}).model_dump(mode="json")
         write_sealed_json(folder / MANIFEST_NAME, content)
     return len(names)
