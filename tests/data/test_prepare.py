@@ -299,5 +299,7 @@ def test_a_replacement_cut_between_its_renames_is_undone(tmp_path: Path) -> None
 def test_a_replacement_cut_before_its_clean_up_is_finished(tmp_path: Path) -> None:
     prepare(MemorySource(studies(3)), tmp_path / "s")
     previous_folder(tmp_path / "s").mkdir()
-    prepare(MemorySource(studies(3)), tmp_path / "s")
+    (tmp_path / "s" / ".lock").touch()
+    assert prepare(MemorySource(studies(3)), tmp_path / "s").up_to_date
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
+    assert not (tmp_path / "s" / ".lock").exists()

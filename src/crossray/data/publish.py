@@ -33,7 +33,9 @@ def previous_folder(destination: Path) -> Path:
 
 
 def recover(destination: Path) -> None:
-    """Finish or undo a replacement that was cut between its two renames."""
+    """Finish or undo a replacement that was cut between its two renames, or behind them."""
+    if _is_store(destination):
+        _unlock(destination)
     previous = previous_folder(destination)
     if not previous.exists():
         return
@@ -155,9 +157,8 @@ def publish(partial: Path, destination: Path, names: set[str]) -> None:
         previous = previous_folder(destination)
         if destination.exists():
             destination.rename(previous)
-        _unlock(partial)
-        partial.rename(destination)
-        _unlock(destination)  # of one who has come in at this very moment, and begins again
+        partial.rename(destination)  # locks and all: whoever waits for them finds the place empty, and begins anew
+        _unlock(destination)
         sync_folder(destination.parent)
         if previous.exists():
             shutil.rmtree(previous)
@@ -176,6 +177,7 @@ def discard(partial: Path) -> None:
 
 
 def _unlock(folder: Path) -> None:
-    """Let others in, as the last thing of all."""
-    for name in _LOCKS:
-        (folder / name).unlink(missing_ok=True)
+    """Remove what only matters while a folder is worked in."""
+    for path in (folder / name for name in _LOCKS):
+        if path.exists():  # a store in a read-only place has none, and is not to be written to
+            path.unlink(missing_ok=True)
