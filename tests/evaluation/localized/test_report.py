@@ -91,7 +91,11 @@ def test_outlines_have_the_colours_of_the_legend() -> None:
 def test_a_segmentation_report_shows_films_baselines_and_no_script(data: Path) -> None:
     request = small_request("rsna_seg_linear_100", data, out=data / "segmentation")
     page = page_of(request)
+    assert page.startswith("<!doctype html>")
     assert "all-empty" in page
+    assert "1.96 s / √runs" in page
+    assert re.search(r"<td>[\d.]+ \[[\d.]+\u00a0to\u00a0[\d.]+\] ±\u00a0[\d.]+</td>", page)
+    assert ">Dice<" in page or "<!-- Dice -->" in page  # the axis of the validation curve
     assert "Research only, not for diagnosis." in page
     assert 'aria-label="rsna_seg_linear_100: validation by epoch"' in page
     scores = [float(found) for found in re.findall(r"<figcaption>\w+: Dice of this film ([\d.]+)", page)]

@@ -74,7 +74,15 @@ def read_curves(fold: str, path: Path) -> Curves:
 
 
 #: Of figures whose names do not say what they are.
-_TITLES = {"recall_mean": "mean of R@K, both ways"}
+_TITLES = {
+    "recall_mean": "mean of R@K, both ways",
+    "map": "mAP",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "froc": "FROC",
+    "dice": "Dice",
+    "dice_empty_is_one": "Dice, empty = 1",
+}
 
 
 def learning_curves(runs: Sequence[Curves]) -> str:
@@ -188,7 +196,7 @@ def epoch_curves(runs: Sequence[tuple[FloatArray, FloatArray]], metric: str, tit
         axes = figure.add_subplot()
         for epochs, values in runs:
             axes.plot(epochs, values, marker="o", markersize=2.5, color=_SERIES[1], linewidth=1.2)
-        axes.set(title="Validation", xlabel="epoch", ylabel=metric.replace("_", " "))
+        axes.set(title="Validation", xlabel="epoch", ylabel=_TITLES[metric])
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return _svg(figure, title)
 
