@@ -26,7 +26,7 @@ from crossray.encoders.frozen_text import FrozenStates, through_layers
 from crossray.encoders.tokenizer import Truncation
 from crossray.settings import Settings
 
-ReportPooling = Literal["gloria_mean", "mean", "cls", "max"]
+ReportPooling = Literal["gloria_mean", "mean", "cls", "max", "max_of_words"]
 SentencePooling = Literal["mean", "max"]
 
 _GROUPS = 8  # by length; a number that does not grow with the batch
@@ -53,7 +53,8 @@ class TextEncoderConfig(Settings):
         last_layers: hidden states of so many last layers are summed (GLoRIA: 4).
         merge_words: a word's vector is the sum of its pieces' vectors; off: every piece is a word.
         report_pooling: ``gloria_mean`` sum of all tokens over the constant ``max_tokens``; ``mean`` over real tokens;
-            ``cls``; ``max`` over real tokens (ConVIRT). All four include [CLS] and [SEP].
+            ``cls``; ``max`` over real tokens. All four include [CLS] and [SEP]; ``max_of_words`` (LoVT's ConVIRT and
+            CLIP*) leaves them out, and an empty report is zeros.
         sentence_pooling: over the tokens of a sentence, without [CLS] and [SEP] (LoVT: ``max``).
         class_attention: also return what [CLS] attends to (MGCA's word weights).
         freeze_embeddings: no gradient for the embeddings.
@@ -237,6 +238,9 @@ class TextEncoder(nn.Module):
                 return vectors[:, 0]
             case "max":
                 return masked_max(vectors, mask, dim=1)
+            case "max_of_words":
+                inner = F.pad(mask[:, 2:], (1, 1))  # real, not the first, and another one follows
+                return masked_max(vectors, inner, dim=1)
             case "mean":
                 return masked_mean(vectors, mask, dim=1)
             case "gloria_mean":

@@ -7,8 +7,9 @@ Spec: `baselines`, section 1. Presets:
 - ``mgca``: the MGCA repository's ConVIRT: both directions summed, temperature 0.07, batch-normalised heads to 128.
 - ``benchx``: BenchX's: heads with 768 hidden units to 768.
 
-The published text vector is the maximum over tokens: ``text_encoder.report_pooling=max``; its caption is one random
-sentence; ``mgca`` and ``benchx`` read [CLS] (``cls``) of the whole report.
+The published text vector is the maximum over tokens, [CLS] and [SEP] left out (by LoVT, whose configuration this is):
+``text_encoder.report_pooling=max_of_words``; its caption is one random sentence; ``mgca`` and ``benchx`` read [CLS]
+(``cls``) of the whole report.
 """
 
 from __future__ import annotations

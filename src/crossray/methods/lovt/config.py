@@ -39,7 +39,8 @@ class LovtConfig(Settings):
         distance_decay: beta; 0 makes positives uniform within T (the ablation ``no_spatial``).
         weighting: of regions and sentences in the local terms: the pools' attention, or all alike.
         image_pool: ``attention`` over the last map, or the trunk's own (ResNet: the average).
-        report_pool: ``attention`` over sentences, or ``text_encoder.report_pooling`` (CLIP*, ConVIRT: ``max``).
+        report_pool: ``attention`` over sentences, or ``text_encoder.report_pooling`` (CLIP*, ConVIRT:
+            ``max_of_words``).
         pool_heads: heads of the attention pools.
         hidden_dim: of the projection heads.
         embed_dim: width of the joint space.
