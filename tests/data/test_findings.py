@@ -243,3 +243,20 @@ def test_the_labeller_agrees_with_people_on_reports_it_was_not_tuned_on(iu_rows:
     f1 = {score.label: score.present.f1 for score in scores}
     assert min(f1[name] for name in ("Atelectasis", "Cardiomegaly", "Pleural Effusion", "Consolidation")) > 0.88
     assert f1["Edema"] > 0.8
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "BEFUND: Herz normal gross. Kein Pleuraerguss. Kein Infiltrat.",
+        "HALLAZGOS: Silueta cardiaca normal. Sin derrame pleural.",
+        "双肺纹理清晰,未见异常。",
+    ],
+)
+def test_labels_of_a_report_in_another_language_are_unknown(text: str) -> None:
+    assert all(math.isnan(value) for value in label_report(parse_report(text)).values())
+
+
+@pytest.mark.parametrize("text", ["Clear lungs.", "No effusion.", "CXR: normal.", "FINDINGS: ___", "En face nipple."])
+def test_short_reports_count_as_english(text: str) -> None:
+    assert label_report(parse_report(text))["Pneumothorax"] == 0.0

@@ -297,6 +297,19 @@ def test_bytes_that_are_no_text_are_refused_by_file(content: bytes) -> None:
         decode_report(content, "r1.txt")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "KLINISCHE ANGABEN: Husten.\nBefund:\nHerz normal groß.\nBEURTEILUNG: Kein Erguss.",
+        "Fragestellung: Erguss?\nBEFUNDE\nHerz normal groß.\nZusammenfassung: Kein Erguss.",
+        "HISTORIA CLINICA: tos.\nHallazgos: Silueta normal.\nIMPRESIÓN: Sin derrame.",
+        "iNDICATION: cough.\nfInDiNgS: clear.\nImPressION: normal.".replace("iN", "IN").replace("fI", "FI"),
+    ],
+)
+def test_german_and_spanish_headings_and_odd_capitals_open_sections(text: str) -> None:
+    assert [section.name for section in parse_report(text).sections] == ["indication", "findings", "impression"]
+
+
 def test_a_control_character_in_a_report_is_named_by_its_line() -> None:
     with pytest.raises(StudyError, match=r"r1\.txt.*line 2 holds the control character 0x00"):
         decode_report("Größe normal.\nNo \0effusion.".encode(), "r1.txt")

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
+from crossray.data.language import is_english
 from crossray.data.mentions import FindingMention, Mention, mentions_in
 from crossray.data.mesh import mesh_label_names, mesh_labels
 from crossray.data.study import Report, Sentence, Span
@@ -86,11 +87,12 @@ def label_mentions(report: Report) -> dict[str, Mention]:
 def label_report(report: Report, policy: LabelPolicy | None = None) -> dict[str, float]:
     """A value for each of :data:`FINDINGS`: 1.0 present, 0.0 absent, NaN unknown.
 
-    A report with nothing to read (no findings, no impression, no text under no heading) is unknown throughout.
+    A report with nothing to read (no findings, no impression, no text under no heading) is unknown throughout; so is
+    one in another language, of which these rules would find nothing and say that all is absent.
     """
     policy = policy or LabelPolicy()
     value = {"present": 1.0, "absent": 0.0, "unknown": math.nan}
-    if not _read_sentences(report):
+    if not _read_sentences(report) or not is_english(report.text):
         return dict.fromkeys(FINDINGS, math.nan)
     meaning = {
         Mention.PRESENT: 1.0,
