@@ -14,8 +14,8 @@ _ENGLISH = frozenset(
 _ELSEWHERE = frozenset(
     _WORD.findall(
         "der das und kein keine keinen keiner nicht ist sind mit ohne beidseits rechts links bei zum zur im auf ein "
-        "eine el los las sin con del se derecho derecha izquierdo izquierda hay y se les des sans pas avec droite gauche "
-        "du aux della delle senza il são sem não com dos das na"
+        "eine el los las sin con del se derecho derecha izquierdo izquierda hay y se les des sans pas avec droite "
+        "gauche du aux della delle senza il são sem não com dos das na"
     )
 )
 
