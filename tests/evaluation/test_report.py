@@ -7,7 +7,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ from crossray.evaluation.report.grounding import find_words, grounded_films
 from crossray.evaluation.report.operating import label_curves
 from crossray.evaluation.report.pictures import film_picture, heat_on_content, heat_picture
 from crossray.evaluation.results import Results
-from crossray.evaluation.rows import Evaluated
+from crossray.evaluation.rows import Evaluated, classification_rows
 from crossray.evaluation.summary import FoldScores
 from crossray.inference.joint_model import JointModel
 from crossray.methods.convirt import ConVirtConfig
@@ -170,6 +170,7 @@ def test_a_finding_that_one_film_has_shows_that_film_once(trained: Path) -> None
     assert [case.rank for case in found.films] == ["best", "best", "worst"]
 
 
+@pytest.mark.filterwarnings("ignore:Hernia")
 def test_folds_are_ranked_together_by_their_places_inside_the_fold() -> None:
     protocol, ours = Protocol(id="toy", labels=("Edema", "Mass", "Hernia"), draws=20), Evaluated("pretrained (clip)")
     one, other = _fold(0), _fold(1, "1")
@@ -177,3 +178,12 @@ def test_folds_are_ranked_together_by_their_places_inside_the_fold() -> None:
     nothing = cast(Results, SimpleNamespace(select=lambda **_: []))
     both = [label_curves("zero_shot", ours, [one, fold], protocol, nothing) for fold in (other, shifted)]
     np.testing.assert_array_equal(both[0][0].roc, both[1][0].roc)
+    table = classification_rows("zero_shot", {ours: [one, other]}, [], protocol)
+    rows = cast(Any, Results).model_construct(rows=tuple(table))
+    curve = label_curves("zero_shot", ours, [one, other], protocol, rows)[0]
+    enclosed = np.trapezoid(curve.roc[:, 1], curve.roc[:, 0])
+    said = float(curve.note.split("AUROC ")[1].split()[0])
+    mean_of_folds = rows.one(metric="AUROC", target="Edema", kind="model").value
+    assert said == pytest.approx(enclosed, abs=2e-3)
+    assert said == pytest.approx(rows.one(metric="AUROC, pooled", target="Edema").value, abs=5e-4)
+    assert said != round(mean_of_folds or 0, 3)

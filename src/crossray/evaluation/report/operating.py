@@ -103,7 +103,9 @@ def _calibration(log_odds: FloatArray, truth: NDArray[np.bool_]) -> tuple[Reliab
 
 
 def _note(task: str, who: Evaluated, label: str, positives: int, results: Results) -> str:
-    rows = results.select(task=task, metric="AUROC", target=label, model=who.model, variant=who.variant)
+    of_label = {"task": task, "target": label, "model": who.model, "variant": who.variant}
+    # Of several folds the curve is the pooled one; AUROC alone is the mean of theirs, which no curve encloses.
+    rows = results.select(metric="AUROC, pooled", **of_label) or results.select(metric="AUROC", **of_label)
     if not rows or rows[0].value is None:
         return f"n⁺ {positives}"
     return f"n⁺ {positives}, AUROC {with_interval(rows[0].value, rows[0].low, rows[0].high)}"
