@@ -39,6 +39,7 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.reports import parse_report
 from crossray.data.sampling import BatchRequest, GlobalBatchSampler
 from crossray.data.store import Store
+from crossray.data.streaming.mirror import table_bytes
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamable import make_streamable
 from crossray.data.study import Film, Study
@@ -195,7 +196,8 @@ def load(way: Way, store: Path, url: str, cache: Path) -> list[dict[str, float]]
     """Load the epochs; of each the pairs a second, and what was asked of the server."""
     all_of_it = Store.open(store)
     films = all_of_it.film_count * all_of_it.prepared_size**2
-    settings = StreamSettings(cache=str(cache), cache_gb=way.kept * films / 1e9)
+    kept = way.kept * films + table_bytes(all_of_it.manifest)
+    settings = StreamSettings(cache=str(cache), cache_gb=kept / 1e9)
     data = Films(Store.open(url, streaming=settings) if way.streamed else all_of_it)
     order = BlockOrder(ORDER, data.store.blocks_of(data.rows)) if way.by_block else None
     found = []

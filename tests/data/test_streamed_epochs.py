@@ -13,6 +13,8 @@ from crossray.data.block_order import BlockOrder, BlockOrderConfig
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.sampling import GlobalBatchSampler
 from crossray.data.store import Store
+from crossray.data.store_manifest import read_manifest
+from crossray.data.streaming.mirror import table_bytes
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamable import make_streamable
 from tests.data.studies import MemorySource, make_study
@@ -40,7 +42,9 @@ def epoch_of(store: Store, epoch: int, *, ordered: bool = True, rank: int = 0, w
 
 
 def opened(server: RangeServer, cache: Path, blocks: float) -> Store:
-    return Store.open(server.url, streaming=StreamSettings(cache=str(cache), cache_gb=blocks * BLOCK_GB))
+    tables = table_bytes(read_manifest(server.folder))
+    gigabytes = blocks * BLOCK_GB + tables / 1e9
+    return Store.open(server.url, streaming=StreamSettings(cache=str(cache), cache_gb=gigabytes))
 
 
 def test_each_epoch_asks_once_for_each_block_with_a_small_cache_and_never_again_with_a_large(

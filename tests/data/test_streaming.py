@@ -25,6 +25,7 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.store import Store
 from crossray.data.store_manifest import read_manifest
 from crossray.data.streaming.film_index import indexed_shard
+from crossray.data.streaming.mirror import table_bytes
 from crossray.data.streaming.remote import RemoteFolder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamable import make_streamable
@@ -121,7 +122,8 @@ def test_damage_on_the_own_disk_is_noticed_and_fetched_again(
 def test_the_cache_stays_below_its_bound_and_keeps_what_was_used_last(
     local: Store, server: RangeServer, quick: StreamSettings
 ) -> None:
-    bounded = quick.model_copy(update={"cache_gb": 2.5 * BLOCK_BYTES / 1e9, "connections": 1})
+    most = 2.5 * BLOCK_BYTES + table_bytes(local.manifest)
+    bounded = quick.model_copy(update={"cache_gb": most / 1e9, "connections": 1})
     store = Store.open(server.url, streaming=bounded)
     for row in (0, 64, 0, 128, 0):  # blocks 0 1 0 2 0: the second is thrown away for the third
         assert np.array_equal(store.pixels([row]), local.pixels([row]))
@@ -131,13 +133,17 @@ def test_the_cache_stays_below_its_bound_and_keeps_what_was_used_last(
     assert kept_bytes(bounded) <= 2.5 * BLOCK_BYTES
 
 
-def test_a_cache_that_is_too_small_is_refused_with_what_would_do(server: RangeServer, quick: StreamSettings) -> None:
-    tiny = quick.model_copy(update={"cache_gb": 0.5 * BLOCK_BYTES / 1e9})
+def test_a_cache_that_is_too_small_is_refused_with_what_would_do(
+    local: Store, server: RangeServer, quick: StreamSettings
+) -> None:
+    tiny = quick.model_copy(update={"cache_gb": (0.5 * BLOCK_BYTES + table_bytes(local.manifest)) / 1e9})
     store = Store.open(server.url, streaming=tiny)
-    with pytest.raises(ConfigError, match="do not hold one block"):
+    with pytest.raises(ConfigError, match=r"do not hold .* and one block of 1.64e-05 GB"):
         store.pixels([0])
     assert store.streamed is not None
-    with pytest.raises(ConfigError, match=r"cache_gb.*do not hold the 3.28e-05 GB.*data.order"):
+    with pytest.raises(
+        ConfigError, match=r"cache_gb.* GB of tables and the 3.28e-05 GB of films.*data.order"
+    ):
         store.streamed.require_room(2)
 
 

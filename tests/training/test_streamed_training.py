@@ -22,6 +22,8 @@ from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.split_files import write_split
 from crossray.data.splits import Fold, SplitList
 from crossray.data.store import Store
+from crossray.data.store_manifest import read_manifest
+from crossray.data.streaming.mirror import table_bytes
 from crossray.data.streaming.streamable import make_streamable
 from crossray.errors import ConfigError, StoreError
 from crossray.evaluation.protocol import EvaluationConfig
@@ -119,7 +121,9 @@ def test_a_run_whose_server_breaks_down_goes_on_later_and_ends_alike(
 def test_a_cache_too_small_for_the_order_is_refused_before_a_film_is_fetched(prepared: Path, tmp_path: Path) -> None:
     with RangeServer(prepared / "store") as server:
         streamed = recipe(prepared, server.url, cache=tmp_path / "cache")
-        settings = streamed.runtime.streaming.model_copy(update={"cache_gb": 1e-5})
+        settings = streamed.runtime.streaming.model_copy(
+            update={"cache_gb": table_bytes(read_manifest(server.folder)) / 1e9 + 1e-5}
+        )
         small = streamed.model_copy(update={"runtime": streamed.runtime.model_copy(update={"streaming": settings})})
         with pytest.raises(ConfigError, match=r"cache_gb.*GB of films"):
             pretrain(small, tmp_path / "run")

@@ -18,6 +18,7 @@ import crossray
 from crossray.cli.calibrate import calibrate
 from crossray.cli.compare import compare
 from crossray.cli.data_audit import audit
+from crossray.cli.data_cache import cache
 from crossray.cli.data_class_list import class_list
 from crossray.cli.data_describe import describe
 from crossray.cli.data_manifest import manifest
@@ -108,6 +109,7 @@ data_app.command("audit")(audit)
 data_app.command("split")(split)
 data_app.command("class-list")(class_list)
 data_app.command("streamable")(streamable)
+data_app.command("cache")(cache)
 data_app.command("twin")(twin)
 
 

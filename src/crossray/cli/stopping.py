@@ -22,6 +22,7 @@ WHAT_STAYS = {
     **dict.fromkeys(("export", "data twin"), _BEGINS_EMPTY),
     "embed": "Of a store the same command goes on with the parts that were finished; of anything else it begins again.",
     "calibrate": "Folds that were finished keep their new calibration; the same command makes all of them again.",
+    "data cache": "Nothing but the cache was touched: the same command removes what is left.",
     "serve": "Nothing is kept of the films that were opened.",
 }
 

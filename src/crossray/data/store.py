@@ -30,7 +30,8 @@ from crossray.data.store_schema import (
 )
 from crossray.data.store_tables import altered, read_table
 from crossray.data.streaming.film_index import INDEX_SCHEMA, Block, film_index_name, indexed_shard
-from crossray.data.streaming.mirror import origin_of, store_folder
+from crossray.data.streaming.kept_stores import hold
+from crossray.data.streaming.mirror import origin_of, store_folder, table_bytes
 from crossray.data.streaming.settings import StreamSettings
 from crossray.data.streaming.streamed_pixels import StreamedPixels
 from crossray.data.study import Box, PhraseRegion, Report, View
@@ -98,6 +99,8 @@ class Store:
         folder = store_folder(place, streaming)
         origin = origin_of(folder, streaming)
         manifest = read_manifest(folder)
+        if origin is not None:
+            hold(folder, table_bytes(manifest))
         studies: list[pa.Table] = []
         films: list[FilmShard] = []
         blocks: list[Block] = []

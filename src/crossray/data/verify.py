@@ -12,7 +12,8 @@ from crossray.data.store import Store, film_table_name, study_table_name
 from crossray.data.store_manifest import MANIFEST_NAME, PREPARE_AGAIN, StoreInputs, StoreManifest, read_manifest
 from crossray.data.store_schema import study_schema
 from crossray.data.store_tables import read_table
-from crossray.data.streaming.mirror import ORIGIN_NAME, damages_at, mirrored, origin_of, store_folder
+from crossray.data.streaming.kept_stores import ORIGIN_NAME
+from crossray.data.streaming.mirror import damages_at, mirrored, origin_of, store_folder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.errors import StoreError
 from crossray.files import Damage, damages_of

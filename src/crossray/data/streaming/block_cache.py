@@ -1,4 +1,4 @@
-"""Blocks of films on the local disk: no more bytes than were allowed, those used longest ago thrown away first.
+"""Blocks of films on the local disk, within the room of the cache.
 
 Processes of a host share the folder. Blocks are named by their sha256 and hashed when a process first uses them, so a
 damaged one is fetched again.
@@ -17,21 +17,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crossray.errors import ConfigError, StoreError
+from crossray.data.streaming.cache_room import PART, CacheRoom
+from crossray.errors import StoreError
 from crossray.files import explained_disk_errors
 
 _LOCKS = 256
-_PART = ".part"
 
 
 class BlockCache:
-    """Blocks in a folder, at most ``most_bytes`` of them."""
+    """Blocks in the folder of films of a cache."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        self._folder, self._most_bytes = folder, most_bytes
-        self._locks = folder / "locks"
+    def __init__(self, room: CacheRoom) -> None:
+        self._folder, self._room = room.films, room
+        self._locks = room.films / "locks"
         self._known: set[str] = set()
-        with explained_disk_errors(StoreError, folder):
+        with explained_disk_errors(StoreError, self._folder):
             self._locks.mkdir(parents=True, exist_ok=True)
 
     def block(self, sha256: str, length: int, fetch: Callable[[], bytes]) -> NDArray[np.uint8]:
@@ -43,7 +43,7 @@ class BlockCache:
             fetch: gives the block, checked.
 
         Raises:
-            ConfigError: a single block is larger than the cache may be.
+            ConfigError: there is no room for a single block.
             StoreError: the cache cannot be written.
         """
         with explained_disk_errors(StoreError, self._folder):
@@ -74,29 +74,13 @@ class BlockCache:
         return content
 
     def _keep(self, sha256: str, content: bytes) -> None:
-        if len(content) > self._most_bytes:
-            raise ConfigError(
-                f"{self._most_bytes / 1e9:g} GB do not hold one block of {len(content) / 1e9:g} GB.",
-                field="runtime.streaming.cache_gb, CROSSRAY_CACHE_GB",
-            )
-        with self._locked(_LOCKS):
-            self._make_room(len(content))
-            part = self._folder / f"{sha256}{_PART}"
+        with self._room.writing():
+            self._room.require(len(content))
+            part = self._folder / f"{sha256}{PART}"
             part.write_bytes(content)
             _touch(part)
             part.replace(self._folder / sha256)
         self._known.add(sha256)
-
-    def _make_room(self, needed: int) -> None:
-        """Throw away what was used longest ago, and parts that a killed process left (whoever writes has the lock)."""
-        with os.scandir(self._folder) as entries:
-            files = [(entry.stat(), Path(entry.path)) for entry in entries if entry.is_file()]
-        total = sum(status.st_size for status, _ in files) + needed
-        for status, path in sorted(files, key=lambda file: (file[1].suffix != _PART, file[0].st_mtime_ns)):
-            if total <= self._most_bytes and path.suffix != _PART:
-                break
-            path.unlink(missing_ok=True)
-            total -= status.st_size
 
     @contextmanager
     def _locked(self, number: int) -> Iterator[None]:

@@ -5,7 +5,6 @@ The folder is named by the store's hash and the URL, so a store that was changed
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
@@ -15,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crossray.data.store_manifest import MANIFEST_NAME, StoreManifest, parse_manifest
+from crossray.data.streaming.cache_room import CacheRoom
 from crossray.data.streaming.film_index import film_index_name
+from crossray.data.streaming.kept_stores import ORIGIN_NAME, fetching, hold
 from crossray.data.streaming.remote import AbsentError, RemoteFolder
-from crossray.data.streaming.settings import StreamSettings, is_url
+from crossray.data.streaming.settings import STORES, StreamSettings, is_url
 from crossray.errors import StoreError
 from crossray.files import (
     Damage,
@@ -30,8 +31,6 @@ from crossray.files import (
 )
 from crossray.settings import build_settings
 
-ORIGIN_NAME = "origin.json"
-_MIRRORS = "stores"
 _PIECE_BYTES = 16_000_000
 _PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -41,7 +40,7 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
 
     Raises:
         StoreError: there is no store at the URL, it has no index of its films, or a file cannot be fetched.
-        ConfigError: the URL cannot be read with what is installed.
+        ConfigError: the URL cannot be read with what is installed, or the cache has no room for the tables.
     """
     if not is_url(place):
         return Path(place)
@@ -57,14 +56,17 @@ def store_folder(place: Path | str, settings: StreamSettings | None = None) -> P
             remedy="Run 'crossray data streamable STORE' where it lies, and upload its new files.",
         )
     name = f"{manifest.hash[:32]}-{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-    folder = chosen.made_folder(_MIRRORS) / name
-    with explained_disk_errors(StoreError, folder):
+    room = CacheRoom(chosen)
+    folder = room.stores / name
+    with explained_disk_errors(StoreError, folder), fetching(folder):
         folder.mkdir(exist_ok=True)
-        with _alone(folder.with_name(f"{name}.lock")):
-            with changes_told(remote, manifest.hash):
-                _complete(folder, manifest, remote, chosen.connections)
-            write_json(folder / ORIGIN_NAME, {"url": str(place)})
-            write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
+        with room.writing():
+            hold(folder, table_bytes(manifest))
+            room.require()
+        with changes_told(remote, manifest.hash):
+            _complete(folder, manifest, remote, chosen.connections)
+        write_json(folder / ORIGIN_NAME, {"url": str(place)})
+        write_sealed_json(folder / MANIFEST_NAME, manifest.model_dump(mode="json"))
     return folder
 
 
@@ -100,7 +102,7 @@ def origin_of(folder: Path, settings: StreamSettings | None = None) -> str | Non
     if not path.is_file():
         return None
     cache = (settings or build_settings(StreamSettings, {})).folder
-    if folder.resolve().parent != (cache / _MIRRORS).resolve():
+    if folder.resolve().parent != (cache / STORES).resolve():
         return None
     try:
         return str(json.loads(path.read_bytes())["url"])
@@ -134,6 +136,11 @@ def changes_told(remote: RemoteFolder, store_hash: str) -> Iterator[None]:
 def mirrored(manifest: StoreManifest) -> list[str]:
     """The files of a store that its mirror holds: all but the tables of films."""
     return [name for name in manifest.files if not (name.startswith("films-") and name.endswith(".arrow"))]
+
+
+def table_bytes(manifest: StoreManifest) -> int:
+    """What a mirror takes of the disk."""
+    return sum(manifest.files[name].bytes or 0 for name in mirrored(manifest))
 
 
 def damages_at(url: str, files: Mapping[str, FileEntry], mirror: Path, done: Callable[[str], None]) -> list[Damage]:
@@ -177,11 +184,3 @@ def _complete(folder: Path, manifest: StoreManifest, remote: RemoteFolder, at_on
 
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(fetch, [damage.file.name for damage in damages_of(folder, entries)]))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process of a host at a time; the others find what it fetched."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

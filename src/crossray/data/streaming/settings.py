@@ -14,6 +14,8 @@ from crossray.settings import Settings
 
 CACHE_VARIABLE, CACHE_GB_VARIABLE = "CROSSRAY_CACHE", "CROSSRAY_CACHE_GB"
 
+#: Folders of the cache.
+FILMS, STORES = "films", "stores"
 _CACHE_GB = 16.0
 _URL = re.compile(r"[a-z][a-z0-9+.:-]*://")
 
@@ -36,8 +38,9 @@ class StreamSettings(Settings):
 
     Attributes:
         cache: folder on a local disk; the environment's ``CROSSRAY_CACHE``, or ``~/.cache/crossray``, without it.
-        cache_gb: films of all stores in the cache take no more than this (10^9 bytes; the environment's
-            ``CROSSRAY_CACHE_GB``, or 16, without it), those used longest ago go first. Tables are kept besides.
+        cache_gb: films and tables of all stores in the cache take no more than this (10^9 bytes; the environment's
+            ``CROSSRAY_CACHE_GB``, or 16, without it), those used longest ago go first, tables that a process
+            reads never.
         connections: films are fetched in so many requests at a time by each process.
         attempts: a request that fails is made at most so many times.
         retry_seconds: the pause before the second attempt; it doubles each time.
@@ -71,7 +74,7 @@ class StreamSettings(Settings):
 
     @property
     def cache_bytes(self) -> int:
-        """The most bytes of films that are kept."""
+        """The most bytes that are kept."""
         return int((self.cache_gb or _gigabytes_of_environment()) * 1e9)
 
     def with_cache_of_environment(self) -> StreamSettings:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from crossray.data.store_manifest import StoreManifest
 from crossray.data.streaming.block_cache import BlockCache
+from crossray.data.streaming.cache_room import CacheRoom
 from crossray.data.streaming.film_index import Block
-from crossray.data.streaming.mirror import changes_told
+from crossray.data.streaming.mirror import changes_told, table_bytes
 from crossray.data.streaming.remote import RemoteFolder
 from crossray.data.streaming.settings import StreamSettings
 from crossray.errors import ConfigError
@@ -32,7 +33,7 @@ class StreamedPixels:
         self.settings = settings or build_settings(StreamSettings, {})
         self.remote = RemoteFolder(url, self.settings)
         self._blocks, self._area, self._store_hash = blocks, manifest.prepared_size**2, manifest.hash
-        self._cache = BlockCache(self.settings.made_folder("films"), self.settings.cache_bytes)
+        self._cache, self._tables = BlockCache(CacheRoom(self.settings)), table_bytes(manifest)
 
     def __call__(self, blocks: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.uint8]:
         """``[n, S * S]`` pixels of films.
@@ -62,10 +63,11 @@ class StreamedPixels:
             ConfigError: it cannot; says what would be enough.
         """
         needed = blocks * max(block.length for block in self._blocks)
-        if needed > self.settings.cache_bytes:
+        if needed + self._tables > self.settings.cache_bytes:
             raise ConfigError(
-                f"{self.settings.cache_bytes / 1e9:g} GB of cache do not hold the {needed / 1e9:.3g} GB of films that "
-                "are met again and again: most would be fetched for every batch.",
+                f"{self.settings.cache_bytes / 1e9:.3g} GB of cache do not hold {self._tables / 1e9:.3g} GB of tables "
+                f"and the {needed / 1e9:.3g} GB of films that are met again and again: most would be fetched for every "
+                "batch.",
                 field="runtime.streaming.cache_gb",
                 remedy="Give the cache more, or mix less: set data.order.lanes and data.order.shuffle.",
             )
