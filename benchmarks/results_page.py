@@ -23,7 +23,13 @@ from crossray.evaluation.tables import markdown
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-_TABLES = {"bench": "Speed and memory", "faults": "Faults", "audit": "Audit", "fuzz": "Fuzzing"}
+_TABLES = {
+    "bench": "Speed and memory",
+    "faults": "Faults",
+    "faults-owners": "Faults: two owners and later commands",
+    "audit": "Audit",
+    "fuzz": "Fuzzing",
+}
 
 HEAD = """# Results
 

@@ -107,7 +107,9 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=10, help="of each cell")
     parser.add_argument("--cold", type=int, default=3, help="tries of each cell of cold starts")
     parser.add_argument("--jobs", type=int, default=2, help="processes that share the cells")
-    parser.add_argument("--only", default="", help="cells whose fault and place hold one of these, with commas")
+    parser.add_argument(
+        "--only", default="", help="cells whose fault and place hold one of these: 'kill -9, train;hangs'"
+    )
     parser.add_argument("--folder", type=Path, help="where to work; what went wrong stays there")
     parser.add_argument("--out", type=Path, help="folder for the tries and the table")
     arguments = parser.parse_args()
@@ -116,7 +118,7 @@ def main() -> None:
     import_everything()
     root = (arguments.folder or Path(tempfile.mkdtemp(prefix="crossray-faults-"))).resolve()
     bench = Bench(root / "bench")
-    only = arguments.only.split(",")
+    only = arguments.only.split(";")
     chosen = [cell for cell in cells(bench) if any(part in f"{cell[0]}, {cell[1]}" for part in only)]
     counts = [Count(cell, arguments.cold if "cold" in cell[0] else arguments.tries) for cell in chosen]
     logs = [root / f"tries-{job}.jsonl" for job in range(min(arguments.jobs, len(counts)))]

@@ -30,7 +30,7 @@ def call_twice(bench: Bench, place: Place, rng: random.Random, folder: Path) -> 
     time.sleep(lag)
     second = start(place.words, folder, lambda: None, "second.")
     both = (first, first.end()), (second, second.end())
-    if all(ended.code == 0 for _, ended in both):
+    if all(ended.code == 0 for _, ended in both) and bench.same(place, folder):
         return None  # one after the other
     (_, refused), (winner, other) = sorted(both, key=lambda one: one[1].code == 0)
     return f"{lag:.3f} s later", _judged(bench, place, folder, refused, winner.process, other)
@@ -43,8 +43,8 @@ def _call_beside_a_frozen_one(bench: Bench, place: Place, rng: random.Random, fo
     second = crossray(place.words, folder) if owns else None
     os.kill(frozen.process, signal.SIGCONT)
     woken = frozen.end()
-    if second is None:
-        return None
+    if second is None or (second.code == woken.code == 0 and bench.same(place, folder)):
+        return None  # it owned nothing yet, or had only to tidy up
     return f"frozen at {moment}", _judged(bench, place, folder, second, frozen.process, woken)
 
 
