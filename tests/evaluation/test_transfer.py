@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from crossray.data.prepare import PrepareConfig, prepare_store
 from crossray.data.split_files import write_split
@@ -19,6 +20,7 @@ from crossray.data.study import Study
 from crossray.errors import ConfigError
 from crossray.evaluation.joined_films import JoinedFilms
 from crossray.evaluation.localized.trunks import open_trunk
+from crossray.evaluation.models import FloorModel
 from crossray.evaluation.results import read_results
 from crossray.evaluation.transfer import transfer
 from crossray.evaluation.transfer_config import TransferConfig, TransferRequest
@@ -154,8 +156,32 @@ def test_a_fraction_uses_fewer_labels(trained: Path, elsewhere: Path, tmp_path: 
 
 
 def test_a_label_that_a_store_lacks_is_named(trained: Path, elsewhere: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no labels Edema"):
+    both = (
+        r"no labels Edema.*It holds .*Of what both stores hold: --set labels=\[No Finding,Pleural Effusion,Fracture\]"
+    )
+    with pytest.raises(ConfigError, match=both):
         transfer(_request(trained, elsewhere, tmp_path / "out"), _config(labels=("Edema",)))
+
+
+def test_weights_that_cannot_be_had_are_refused_before_any_film_is_read(
+    trained: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(self: FloorModel, films: NDArray[np.int64]) -> NDArray[np.float32]:
+        raise AssertionError("films were read")
+
+    monkeypatch.setattr(FloorModel, "features", read)
+    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "no-trunk.pth")
+    encoders = ("random:resnet18", str(tmp_path / "no-trunk.pth"))
+    with pytest.raises(ConfigError, match=r"no-trunk\.pth"):
+        transfer(replace(_request(trained, elsewhere, tmp_path / "out"), run=None, image_encoders=encoders), _config())
+
+    def unreachable(*given: object) -> torch.nn.Module:
+        raise ConfigError("the weights cannot be fetched.")
+
+    monkeypatch.setattr("crossray.encoders.image_weights._from_hub", unreachable)
+    encoders = ("random:resnet18", "timm:resnet10t")
+    with pytest.raises(ConfigError, match="cannot be fetched"):
+        transfer(replace(_request(trained, elsewhere, tmp_path / "out"), run=None, image_encoders=encoders), _config())
 
 
 def test_joined_films_keep_the_order_that_was_asked_for(trained: Path, elsewhere: Path) -> None:

@@ -141,6 +141,16 @@ def names_in(store: Store, labels: Sequence[str]) -> list[str]:
     return names
 
 
+def labels_in_all(stores: Sequence[Store]) -> list[str]:
+    """The labels that every one of the stores holds, by the names that may be asked for."""
+    asked = dict.fromkeys(name for store in stores for name in (*store.label_names, *_NIH_NAMES))
+    return [
+        label
+        for label in asked
+        if all({label, _NIH_NAMES.get(label, label)} & set(store.label_names) for store in stores)
+    ]
+
+
 def tested_hash(tests: Mapping[str, Part]) -> str:
     """sha256 over what the bootstrap draws from: the tested studies of each fold in order, and their patients."""
     return sha256_of_json(

@@ -19,7 +19,7 @@ from crossray.data.store import Store
 from crossray.data.verify import open_whole
 from crossray.errors import ConfigError
 from crossray.evaluation.cells import Arrays
-from crossray.evaluation.cohort import Cohort, Part, names_in, part_of, tested_hash
+from crossray.evaluation.cohort import Cohort, Part, labels_in_all, names_in, part_of, tested_hash
 from crossray.evaluation.confounding import confounding_rows, write_confounding
 from crossray.evaluation.finetune import Progress
 from crossray.evaluation.groups import Group, GroupRow, group_rows, groups_of, write_groups
@@ -54,6 +54,7 @@ def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -
     train_store, test_store = open_whole(request.train, streaming), open_whole(request.test, streaming)
     split = read_split(request.split)
     fold = split.fold(request.fold or split.folds[0].name)
+    _check_labels(config, (train_store, test_store))
     films = JoinedFilms(train_store, test_store)
     whom = compared(request, films, test_store.prepared_size, config)
     cohort = _cohort(whom, train_store, test_store, fold, films.offset, config)
@@ -76,6 +77,16 @@ def _transfer(request: TransferRequest, config: TransferConfig, say: Progress) -
         write_confounding(told, request.out)
     seal_results(request.out, dict(whom.weights.values()))
     return results
+
+
+def _check_labels(config: TransferConfig, stores: Sequence[Store]) -> None:
+    try:
+        for store in stores:
+            names_in(store, config.labels)
+    except ConfigError as error:
+        common = ",".join(labels_in_all(stores))
+        remedy = f"Of what both stores hold: --set labels=[{common}]." if common else "The stores share no label."
+        raise ConfigError(error.problem, field="labels", remedy=f"{error.remedy} {remedy}") from error
 
 
 def _group_rows(

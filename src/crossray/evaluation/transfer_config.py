@@ -137,6 +137,9 @@ def compared(request: TransferRequest, films: JoinedFilms, size: int, config: Tr
         models[Evaluated(name)] = FloorModel(encoder, image, films, config.batch_size)
         if Path(where).is_file():
             weights[name] = where, FileEntry.of(Path(where))
+    for model in models.values():
+        if isinstance(model, FloorModel):
+            model.trunk()  # weights that cannot be had are refused now, and not when other trunks have read their films
     return Compared(run, models, image, text, weights)
 
 
