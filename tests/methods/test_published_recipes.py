@@ -19,6 +19,7 @@ from crossray.training.config import StageConfig
 from crossray.training.distributed import start_fabric
 from crossray.training.optimizers import build_optimizer
 from crossray.training.recipe import Recipe, load_recipe
+from crossray.training.schedules import Schedule
 from crossray.training.step import backward_step
 
 from ..small_model import pair_batch, reports, small_tokenizer
@@ -155,3 +156,13 @@ def test_runs_of_lovt_s_code_are_evaluated_on_whole_films_and_gloria_s_and_mgca_
     of_lovt = {path.stem for path in FOLDER.rglob("*.yaml") if "lovt" in str(path.relative_to(FOLDER))}
     of_lovt |= {"convirt", "convirt_benchx", "supervised", "simclr"}
     assert {name for name, view in shown.items() if view == "whole"} == of_lovt
+
+
+@pytest.mark.parametrize("name", ["mgca_resnet", "mgca_vit", "convirt_mgca"])
+def test_mgca_s_rate_rises_from_its_least_over_two_fifths_of_the_steps_and_falls_back_to_it(name: str) -> None:
+    training = load_recipe(FOLDER / f"{name}.yaml").training
+    schedule, rate = Schedule(training.schedule, [100] * training.epochs), training.optimizer.learning_rate
+    assert rate * schedule.factor(0) == pytest.approx(1e-8)
+    assert schedule.factor(1999) == 1.0  # of 5,000 steps
+    assert schedule.factor(1998) < 1.0
+    assert rate * schedule.factor(5000) == pytest.approx(1e-8)
