@@ -63,6 +63,10 @@ FOUND = (
     ("results", 108),  # results that are no table
     ("tables", 572),  # an attribute that is null
     ("tables", 10282),  # a store of no studies
+    ("tables", 702764),  # a film of a study so far below zero that the step to it overflows
+    ("index", 703833),  # vectors of a width below one
+    ("published", 701476),  # a path that is too long for the file system
+    ("run", 705727),  # an activation that transformers does not have
     ("store", 10157),  # a label's name that no text can have
 )
 

@@ -53,7 +53,10 @@ PLANTED = {
     "phone": "Call (555) 867-5309 with questions.",
     "email": "Write to quimbleton@hospital.example soon.",
     "address": "Lives at 12 Marigold Street today.",
+    "age": "A 93-year-old with cough.",
+    "place": "Transferred from Quimbleton Hospital.",
 }
+PLANTED_ROWS = dict(zip(PLANTED, (0, 1, 2, 3, 4, 5, 11, 12), strict=True))
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def planted(phantom: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     """The audits of twenty phantom studies as they are, and of the same with one plant of each kind."""
     clean = list(studies_of(phantom))
     dirty = list(clean)
-    for row, sentence in enumerate(PLANTED.values()):
+    for kind, sentence in PLANTED.items():
+        row = PLANTED_ROWS[kind]
         dirty[row] = replace(dirty[row], report=parse_report(f"FINDINGS: {row} as before. {sentence}"))
     dirty[6] = replace(dirty[6], patient_id=dirty[16].patient_id)
     dirty[7] = replace(dirty[7], report=parse_report(dirty[17].report.text.upper().replace(".", " .")))
@@ -133,7 +137,7 @@ def test_one_plant_of_every_kind_is_found_once_and_where_it_was_planted(
     planted: tuple[Audit, Audit], phantom: Store
 ) -> None:
     found, ids = found_in(planted[1]), phantom.study_ids
-    where = {f"report: {kind}": (ids[row],) for row, kind in enumerate(PLANTED)}
+    where = {f"report: {kind}": (ids[row],) for kind, row in PLANTED_ROWS.items()}
     where |= {
         "patients across sides": (ids[6],),
         "reports across sides": (ids[7],),

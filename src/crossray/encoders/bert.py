@@ -88,8 +88,12 @@ def create_bert(
         ConfigError: as :func:`resolve_text_encoder`, and when the tokenizer has more tokens than the model.
     """
     from transformers import BertConfig, BertModel
+    from transformers.activations import ACT2FN
 
     resolved = resolve_text_encoder(config)
+    if resolved.activation not in ACT2FN:
+        problem, known = f"there is no activation '{resolved.activation}'.", ", ".join(sorted(ACT2FN))
+        raise ConfigError(problem, field="text_encoder.activation", remedy=f"Transformers has {known}.")
     if config.pretrained != "none" and initial_weights:
         return _load_pretrained(resolved, vocabulary_size), resolved
     build: Any = BertConfig

@@ -51,6 +51,8 @@ _DATE = (
     rf"\b\d{{1,2}}(?:{_TH} (?:of )?{_CAPITAL}{_MONTH}|(?: of)? {_CAPITAL}{_MONTH_BUT_MAY})",
     rf"(?:{_BEFORE_DAY})(?:0?[1-9]|1[0-2])/(?:0?[1-9]|[12]\d|3[01])(?![\d/]| of\b){_NO_UNIT}",
     rf"\b\d{{1,2}}(?:\.? | de ){_MONTH_ELSEWHERE}\b(?:(?: del?)? \d{{4}}\b)?",
+    rf"\b(?:christmas|thanksgiving|easter|new year['’]?s)(?: day| eve| sunday| monday)?,? (?:of |in )?{_YEAR}\b",
+    rf"(?:{_BEFORE_DAY})\d{{1,2}}\.\d{{1,2}}\.\d{{2}}(?!\d|\.\d){_NO_UNIT}",
     r"(?:(?<=\bvom )|(?<=\bam )|(?<=\bden ))\d{1,2}\.\d{1,2}\.(?:\d{4}|\d{2})?(?!\d)",
 )
 
@@ -61,7 +63,7 @@ _NOT_A_NAME = (
     r"|practitioners?|staff|stations?|team|unknown|rotated|supine|upright|erect|prone|sitting|standing|lungs?|heart"
     r"|imag(?:e|es|ing)|angio\w*|spine|brain|chest|thorax|thoracic|cardiac|abdom\w*|pelvis|scans?|stud(?:y|ies)|exam\w*"
     r"|system|detector|films?|radiograph\w*|pa|ap|lateral|portable|enterography|cholangio\w*|venography|neck|head"
-    r"|emergency|intensive|critical|care|clinic|departments?|service|ward|unit|nurs(?:e|ing)|referring|ordering|primary"
+    r"|catheters?|tubes?|drains?|emergency|intensive|critical|care|clinic|departments?|service|ward|unit|nurs(?:e|ing)|referring|ordering|primary"
     r"|medic(?:al|ine)|surg(?:ical|ery)|interventional|icu|ed|er)\b)"
 )
 _WORD = rf"(?:[{_UP}]['’])?[{_UP}][{_UP}{_LOW}'’\-]+"
@@ -75,7 +77,7 @@ _PERSON = r"(?:physician|doctor|provider|md|radiologist|resident|technologist|su
 
 _TITLE = (
     r"[Dd]rs?|DRS?|[Mm]rs?|MRS?|Ms|Miss|MISS|[Dd]octor|DOCTOR|[Pp]rof(?:essor)?|PROF(?:ESSOR)?|[Nn]urse|NURSE"
-    r"|Herrn?|HERRN?|Frau|FRAU|Oberarzt|Oberärztin|Dra|Sra(?=\.)|Señora?|Madame|Mme"
+    r"|Herrn?|HERRN?|Frau|FRAU|Oberarzt|Oberärztin|Dra|Sra?(?=\. )|Señora?|Madame|Mme"
 )
 
 _NAME = (
@@ -90,6 +92,10 @@ _NAME = (
     rf"\b(?i:(?:patient(?:'s)? |pt )?name|patient|(?:(?:referring|attending|ordering|requesting) )?{_PERSON}|attending)"
     rf" ?: ?{_NAME_OF}",
     # Two words with capitals, behind what people stand behind.
+    # All in small letters: an initial, or a credential behind, as such reports are dictated.
+    r"\b[Pp](?:t|atient)\b[.:]? ?[a-z]\. ?[a-z]{3,}\b",
+    rf"\b(?i:(?:signed|dictated|read|interpreted|reviewed|transcribed) by):? [a-z]{{2,}} [a-z]{{2,}}"
+    rf", ?(?i:{_CREDENTIAL})",
     rf"\b(?i:{_PERSON}|discuss(?:ed|ion) with|(?:communicated|relayed|reported|conveyed|called|given) to)"
     rf" (?:(?:PA|NP|RN|MD) (?=[A-Z][a-z])|{_TWO_WORDS}){_NAME_OF}",
 )  # fmt: skip
@@ -98,13 +104,16 @@ _NUMBERED = r"(?:number|num\.?|no\.?|id|#)"
 _LABEL = (
     rf"(?:mrn|mr ?#|med(?:ical|\.)? rec(?:ord|\.)?(?: {_NUMBERED})?|accession(?: {_NUMBERED})?|acc\.? ?{_NUMBERED}|acc:"
     rf"|p(?:atient|t)\.? {_NUMBERED}|(?:record|chart|hospital|case|account|visit|encounter|exam|study|order|unit|nhs"
-    rf"|medicare|insurance|policy|member|social security|serial) {_NUMBERED}|ssn|s/n)"
+    rf"|medicare|insurance|policy|member|social security|serial) {_NUMBERED}|ssn|s/n"
+    r"|historia(?: cl[ií]nica)?|(?:n[°º] ?(?:de )?)?dossier|fall(?:nummer|-?nr\.?)|patienten(?:nummer|-?nr\.?))"
 )
 _RECORD_NUMBER = (
     rf"\b{_LABEL}(?: ?(?:is|was|[:#=]))* ?(?:\d{{3}}[ -]\d{{2,3}}[ -]\d{{4}}|(?:[a-z]{{1,3}}-?)?\d[\d-]{{3,20}}[a-z]?"
     r"|(?=(?:[a-z-]{0,6}\d){4})[a-z\d][a-z\d-]{5,30})\b",
     r"(?<![\w.])[0-2](?:\.\d{1,30}){6,20}(?![\w.]\d)",  # a DICOM UID
     r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])",
+    r"(?<![\w-])(?!\d{3}-\d{3}-\d{4})\d{3,5}-\d{3,5}-\d{2,4}(?![\w-])",
+    r"(?<![\w.-])[a-z]{1,2}\d{7,10}(?![\w.]\d|\w)",
     # Nothing that is measured in a film has seven digits; a date may be written in eight.
     rf"(?<![\w.,/+-])(?!{_YEAR}[01]\d[0-3]\d\b)\d{{7,12}}(?!\w|[.,]\d){_NO_UNIT}",
 )
@@ -116,13 +125,16 @@ _PHONE = (
     rf"\b{_LINE} ?(?:at |on |to |number |no\.? )?[:#]? ?(?:(?:\d{{3}}[ .-]?)?[2-9]\d{{2}}[ .-]?\d{{4}}|\d-\d{{4}})"
     rf"(?![\d-]){_NO_UNIT}",
     r"\b(?:(?:pager|pgr|beeper)(?: (?:number|no\.?|id))? ?[:#]? ?\d{4,6}|paged? (?:at )?#?\d{5,6})(?!\d)",
-    r"\b(?:tel(?:efon)?|fax|mobil|handy|móvil)\b[.:]* ?(?:\+\d{2} ?)?\(?\d(?:[ /().-]{0,2}\d){5,13}(?!\d)",
+    r"\b(?:t[eé]l(?:[eé](?:fono?|phone))?|fax|mobil|handy|móvil)\b[.:]* ?"
+    r"(?:\+\d{2} ?)?\(?\d(?:[ /().-]{0,2}\d){5,13}(?!\d)",
+    r"(?<![\w.,/-])0\d{2,4}[ /-]\d{3,4}[ -]?\d{3,4}(?![\w.,/-]\d|\w)",  # as it is written in Europe
     rf"\bext(?:ension|\.)? ?[:#]? ?\d{{3,5}}(?!\d){_NO_UNIT}",
     rf"(?<!\d)(?<!\d )\bx(?:\d-)?\d{{4,5}}(?!\d){_NO_UNIT}",
 )
 
 _EMAIL = (
     r"(?<![\w.+%'-])[\w.+%'-]{1,64} ?(?:@|[(\[]at[)\]]) ?(?:[a-z][\w-]{0,62}\.){1,5}[a-z]{2,}\b",
+    r"(?<![\w.+%'-])[\w.+%'-]{1,64} ?@ ?[\w-]{1,63} ?\. ?(?:com|org|net|edu|gov)\b",
     r"\b[\w.+%'-]{1,64} at [\w-]{1,63} dot (?:com|org|net|edu|gov|mil|info|example|uk|de|fr|ca)\b",
 )
 
@@ -137,9 +149,39 @@ _ADDRESS = (
     rf"{_HOUSE}(?:[NSEW]\.? |[A-Z'’]{{2,}} ){{1,3}}(?:STREET|AVE(?:NUE)?|ROAD|BOULEVARD|BLVD|LANE|DRIVE|COURT|PARKWAY"
     r"|HIGHWAY|(?:ST|RD|DR|CT|LN)(?=[.,]))\b(?! LINES?\b)",
     r"\b[A-Z]\w*(?:str(?:\.|asse|aße)|weg|platz|allee|gasse) \d{1,4}\b",
-    rf"{_HOUSE}[a-z]{{3,}} (?:street|avenue|boulevard|road)\b",
+    r"\b(?:Calle|Avenida|Plaza|Paseo|Via|Am|An der|Auf der) (?:de (?:la |los |las )?)?[A-Z]\w+,? \d{1,4}\b",
+    r"\b\d{1,4}(?: ?bis)?,? (?:rue|place|chemin|impasse) (?:d\w{0,2}[ '’])?(?:la )?[A-Z]",
+    r"\b(?i:zip(?: code)?|postal code|postcode|plz):? ?\d{5}\b|\b(?i:apt\.?|apartment) #?\d{1,4}[A-Z]?\b",
+    r"\b(?:Rural )?(?:Route|R\.?R\.?) \d{1,3},? Box \d+",
+    rf"{_HOUSE}(?:(?:north|south|east|west|old) )?[a-z]{{3,}} (?:street|avenue|boulevard|road)\b",
     r"\bP\.?O\.? ?(?i:box) \d+",
     rf"\b[A-Z][A-Za-z]+, (?:[A-Z]{{2}}|[A-Z][a-z]+(?: [A-Z][a-z]+)?) \d{{5}}(?:-\d{{4}})?(?!\d){_NO_UNIT}",
+)
+
+
+_ONES = "(?:one|two|three|four|five|six|seven|eight|nine)"
+_OLD = r"(?:years?(?:[ -]old| of age)|y\.? ?[/-]?o\b|yr?s?[ -]old|jahre? alt|jährig\w*|ans\b(?! de)|años\b(?! de))"
+_AGE = (  # above 89, which is as good as a name
+    rf"(?<![\w.,/-])(?:9\d|1[01]\d)[ -]?{_OLD}",
+    rf"\bninety(?:[ -]{_ONES})?[ -]{_OLD}",
+    r"\b(?:age|aged|alter|edad|âge):? (?:9\d|1[01]\d)\b(?! ?(?:[.,]\d|days|weeks|months|hours|minutes|%))",
+)
+
+_INSTITUTION = (
+    r"(?:Hospital|Medical Cent(?:er|re)|Health Cent(?:er|re)|Clinic|Infirmary|Nursing Home|Hospice|Sanatorium)"
+)
+_NO_INSTITUTION = (
+    r"(?!(?:Outside|Outpatient|Inpatient|The|This|That|At|From|To|In|Other|Another|Prior|Previous|Our|Same|Community|Local"
+    r"|Day|Skilled|Nursing|Referring|Pulmonary|Chest|Pain|Wound|Oncology|Cardiology|Surgery|Surgical|Emergency|No|A|An"
+    r"|Veterans|Portable|Hospital|Medical|Health)\b)"
+)
+_PLACE = (
+    rf"\b(?:{_NO_INSTITUTION}(?:St\.|[{_UP}][{_UP}{_LOW}'’-]+) ){{1,3}}(?:(?:General|Regional|Memorial|University"
+    rf"|Community|Veterans) ){{0,2}}{_INSTITUTION}\b",
+    rf"\b(?:(?:Universitäts)?[Kk]linikum|Krankenhaus|Hôpital|Clínica|Hospital (?=(?:d[ei]|La|San|Santa|General) )) ?"
+    rf"(?:d[ei]l? |d['’])?(?:La |la )?[{_UP}][{_LOW}]+",
+    rf"\b(?:AT|FROM|OF) (?:(?i:{_NO_INSTITUTION})(?:ST\.|[{_UP}][{_UP}'’-]+) ){{1,3}}{_INSTITUTION.upper()}\b",
+    r"\b(?:st\.?|saint|mount|mt\.?) [a-z]{3,}(?:'s)? (?:hospital|clinic|medical center)\b",
 )
 
 
@@ -154,6 +196,8 @@ PATTERNS: Mapping[str, re.Pattern[str]] = {
     "phone": _any_of(_PHONE, ignore_case=True),
     "email": _any_of(_EMAIL, ignore_case=True),
     "address": _any_of(_ADDRESS, ignore_case=False),
+    "age": _any_of(_AGE, ignore_case=True),
+    "place": _any_of(_PLACE, ignore_case=False),
 }
 
 

@@ -18,6 +18,7 @@ from crossray.data.sources.chexpert_marks import (
     uncertain_classes,
 )
 from crossray.data.sources.facts import age_of, attributes, sex_of
+from crossray.data.sources.layout import is_file
 from crossray.data.sources.publisher_tables import publisher_rows
 from crossray.data.sources.tables import Row
 from crossray.data.study import Film, PixelSource, Report, Study, View
@@ -147,7 +148,7 @@ def _study(
     films: list[Film] = []
     for film_row in rows:
         path = root / film_row.path
-        if path.is_file():
+        if is_file(path):
             films.append(Film(film_row.path, film_row.view, pixels_of(path)))
         else:
             yield Rejected(

@@ -19,7 +19,7 @@ from crossray.data.sources.chexpert_marks import MarkOptions
 from crossray.data.sources.chexpert_table import FilmRow, table_films, table_studies
 from crossray.data.sources.expected import counted, expected_of
 from crossray.data.sources.fingerprint import fingerprint_of
-from crossray.data.sources.layout import require_layout
+from crossray.data.sources.layout import is_file, require_layout
 from crossray.data.study import Study
 
 #: Radiographs, however often each was photographed, and patients (`global_local`, section 4.3).
@@ -74,7 +74,7 @@ class ChexphotoSource:
 
         def wanted(film_row: FilmRow) -> bool:
             place, kind = film_row.place, film_row.place.kind.partition("/")[0]
-            if kind in _OF_CHEXPERT and place.split in radiographs and (self.root / place.path).is_file():
+            if kind in _OF_CHEXPERT and place.split in radiographs and is_file(self.root / place.path):
                 name = place.path.rpartition("/")[2]
                 radiographs[place.split].add((place.patient, place.study, name))
             return self._options.photos in ("all", kind)

@@ -13,6 +13,7 @@ from crossray.data.dicom_header import read_header
 from crossray.data.dicom_view import view_in_words
 from crossray.data.images import FileMask, FilmPixels
 from crossray.data.sources.folder_boxes import BoxTable
+from crossray.data.sources.layout import is_file
 from crossray.data.sources.tables import Row, Table
 from crossray.data.study import Film, View
 from crossray.errors import StudyError
@@ -99,7 +100,7 @@ class FilmReader:
         if not written:
             raise FilmRowError("the column 'film' is empty.")
         path = self._films / written
-        if not _is_file(path):
+        if not is_file(path):
             raise MissingFileError(f"the file {path} is not there.")
         first = self._rows_of.setdefault(path, row.number)
         if first != row.number:
@@ -111,13 +112,6 @@ class FilmReader:
         boxes = self._boxes.boxes_of(written) if self._boxes is not None else ()
         masks = {name.removeprefix(MASK_PREFIX): FileMask(self._home / row[name]) for name in self._masks if row[name]}
         return Film(written, view, CheckedPixels(path, view), height, width, boxes, masks)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file can have
-        return False
 
 
 def _view(written: str) -> View:

@@ -29,6 +29,14 @@ def require_layout(root: Path, parts: Sequence[str | tuple[str, ...]], *, source
         raise DataError(f"is not laid out as {source} is: missing are {named}.", file=root, remedy=get_it)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; not if no file can have the name, as one too long, that a table may hold."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def find_part(root: Path, part: str | tuple[str, ...]) -> Path | None:
     """The first file or folder below ``root`` that a part of a layout names, or nothing."""
     for name in (part,) if isinstance(part, str) else part:

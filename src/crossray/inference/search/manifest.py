@@ -44,7 +44,7 @@ class IndexManifest(Settings):
     prepared_size: int
     films: int
     reports: int
-    dimension: int
+    dimension: int = Field(ge=1)
     kind: Kind
     files: dict[str, FileEntry] = Field(default_factory=dict)
     version: str
