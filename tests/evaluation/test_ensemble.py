@@ -114,8 +114,16 @@ def test_members_may_see_films_at_another_size(trained: Path, tmp_path: Path) ->
 
     first = trained / "runs" / "fold0"
     pretrain(load_recipe(first / "config.yaml", ["image.size=24"]), tmp_path / "small")
-    found = _evaluate((first, tmp_path / "small"), tmp_path / "out")
-    assert found["model", "retrieval", "R@10", "film → report"] is not None
+    config = build_settings(EvaluationConfig, {"probe": {"c_grid": [0.01]}, "tasks": ["probe"]})
+    fold = ensemble_folds([open_evaluation([path], config) for path in (first, tmp_path / "small")], tmp_path / "out")[
+        0
+    ]
+    assert isinstance(fold, EnsembleFold)
+    assert [member.run.model.image.size for member in fold.members] == [32, 24]
+    parts = [member.probe()[member.pretrained]["scores"] for member in fold.members]
+    assert not np.allclose(parts[0], parts[1])
+    (together,) = (own["scores"] for who, own in fold.probe().items() if who.kind == "model")
+    np.testing.assert_allclose(together, (parts[0] + parts[1]) / 2)
 
 
 def test_only_the_first_member_has_floors(trained: Path, other: Path, tmp_path: Path) -> None:
