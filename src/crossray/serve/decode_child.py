@@ -60,7 +60,7 @@ def decode(content: bytes, most_pixels: int) -> NDArray[np.uint8]:
             return np.ascontiguousarray(FilmPixels(path).read())
     except StudyError as error:
         field = f" (field '{error.field}')" if error.field else ""
-        raise UploadError(stage, f"The film {_without_path(error.problem)}{field}") from error
+        raise UploadError(stage, f"{_in_words(error.problem)}{field}") from error
     except MemoryError as error:
         raise UploadError(stage, "Reading the film needs too much memory.") from error
 
@@ -84,9 +84,11 @@ def _in_memory(content: bytes) -> Iterator[Path]:
         os.close(handle)
 
 
-def _without_path(problem: str) -> str:
+def _in_words(problem: str) -> str:
     # Only the kind of mistake is told: what a header holds may name a patient.
-    return problem.split(":")[0].split("(")[0].split("'")[0].strip().rstrip(".") + "."
+    told = problem.split(":")[0].split("(")[0].split("'")[0].strip().rstrip(".") + "."
+    # Most problems go on from the file's name ("is damaged"); those with a subject of their own stand alone.
+    return told[0].upper() + told[1:] if told.startswith(("the ", "up to ")) else f"The film {told}"
 
 
 def main() -> None:
