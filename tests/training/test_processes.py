@@ -153,6 +153,7 @@ def test_a_process_that_hangs_is_named_and_after_its_end_the_run_goes_on_to_the_
     run_together(2, train, tmp_path, 2, 7, number, rank, 5.0, exit_codes=codes)
     told = (tmp_path / "told.txt").read_text()
     assert re.search(rf"process {2 - rank} of 2 .* has lost the others: process {rank + 1} \(host .*, process id", told)
+    assert ("it is stopped" if number == signal.SIGSTOP else "it lives and computes nothing: it waits") in told
     assert "did not answer for 5 seconds" in told
     assert "goes on from the last checkpoint" in told
     assert len(figures_of(tmp_path, "train")) == 6

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,8 +16,9 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, yet not marked as exported
 
 from crossray.errors import LostProcessError
+from crossray.training import roll_call
 from crossray.training.meeting import agree_on_name, launchers_store, meet
-from crossray.training.roll_call import missing_from
+from crossray.training.roll_call import missing_from, seen_from_here
 
 FOUR = [f"host a, process id {number}" for number in range(4)]
 SOON = timedelta(seconds=20)
@@ -82,3 +87,24 @@ def test_a_store_that_does_not_answer_is_the_first_processs_fault_unless_torchru
     assert missing_from(0, FOUR, 0.3) == []
     monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
     assert missing_from(2, FOUR, 0.3) == []
+
+
+def place_of(process: int) -> str:
+    return f"host {socket.gethostname()}, process id {process}"
+
+
+def test_a_process_of_this_host_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roll_call, "_WATCHED_SECONDS", 0.5)
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        # More than once: on a loaded machine it may not have got its turn.
+        assert any(seen_from_here(place_of(busy.pid)) == "it computes: it may only be slow" for _ in range(20))
+        busy.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, busy.pid, os.WSTOPPED)
+        assert seen_from_here(place_of(busy.pid)) == "it is stopped, as by SIGSTOP or a debugger"
+        busy.kill()
+        os.waitid(os.P_PID, busy.pid, os.WEXITED | os.WNOWAIT)
+        assert seen_from_here(place_of(busy.pid)) == "it is gone"
+    with subprocess.Popen(["sleep", "600"]) as idle:
+        assert any("it waits" in seen_from_here(place_of(idle.pid)) for _ in range(20))
+        idle.kill()
+    assert seen_from_here("host elsewhere, process id 1") == ""

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from crossray.errors import ConfigError, LostProcessError
 from crossray.training.config import RuntimeConfig
 from crossray.training.meeting import unreachable
-from crossray.training.roll_call import missing_from, whereabouts
+from crossray.training.roll_call import missing_from, seen_from_here, whereabouts
 
 # gloo, which carries processes on CPUs, raises plain RuntimeErrors; each names a file of its source.
 _GLOO = ("gloo/", "Connection closed by peer", "Connection reset by peer")
@@ -132,7 +132,7 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
         patience = min(timeout_seconds, _LONGEST_ROLL_CALL_SECONDS)
         missing = missing_from(fabric.global_rank, places, patience) if places and _is_timeout(error) else []
         if missing:
-            names = " and ".join(f"process {rank + 1} ({places[rank]})" for rank in missing)
+            names = " and ".join(f"process {rank + 1} ({_known_of(places[rank])})" for rank in missing)
             raise _hanging(fabric, folder, names, timeout_seconds) from error
         raise LostProcessError(
             f"{_who(fabric)} has lost the others: one of them was killed or ended with an error of its own, "
@@ -142,10 +142,15 @@ def explained_lost_processes(fabric: Fabric, folder: Path, timeout_seconds: floa
         ) from error
 
 
+def _known_of(place: str) -> str:
+    seen = seen_from_here(place)
+    return f"{place}; {seen}" if seen else place
+
+
 def _hanging(fabric: Fabric, folder: Path, names: str, timeout_seconds: float) -> LostProcessError:
     return LostProcessError(
         f"{_who(fabric)} has lost the others: {names} did not answer for {timeout_seconds:g} seconds. "
-        "It hangs, is only slow, was stopped or killed, or the network is cut: from here these look alike.",
+        "It hangs, is only slow, was stopped or killed, or the network is cut.",
         file=folder,
         remedy="Look for it on its host: if it computes (top shows it), it was only slow, so raise "
         "runtime.timeout_seconds. If it is still there, end it (kill -9 with its process id; torchrun does it itself): "

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import torch.distributed as dist
 
@@ -15,6 +16,7 @@ from crossray.files import sha256_of_json
 from crossray.training.meeting import launchers_store, torchrun_keeps_the_store
 
 _LOOK_AGAIN_SECONDS = 0.1
+_WATCHED_SECONDS = 2.0
 
 
 def whereabouts(world: int) -> list[str]:
@@ -57,3 +59,38 @@ def _call(rank: int, places: list[str], patience: float, here: set[int]) -> None
         while len(here) < len(keys) and time.monotonic() < until:
             here |= {other for other, key in enumerate(keys) if other not in here and store.check([key])}
             time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def seen_from_here(place: str) -> str:
+    """What the kernel says of a process that did not call, in words: whether it is gone, stopped, at work or waiting.
+
+    Empty if it runs on another host, or the kernel tells nothing (there is no ``/proc``).
+
+    Args:
+        place: one of :func:`whereabouts`.
+    """
+    host, _, process = place.removeprefix("host ").rpartition(", process id ")
+    if host != socket.gethostname() or not Path("/proc/self/stat").exists():
+        return ""
+    before = _state_and_ticks(process)
+    if before is None or before[0] in "ZX":
+        return "it is gone"
+    if before[0] in "Tt":
+        return "it is stopped, as by SIGSTOP or a debugger"
+    time.sleep(_WATCHED_SECONDS)
+    after = _state_and_ticks(process)
+    if after is None:
+        return "it is gone"
+    return "it computes: it may only be slow" if after[1] > before[1] else "it lives and computes nothing: it waits"
+
+
+def _state_and_ticks(process: str) -> tuple[str, int] | None:
+    """State of a process's main thread, and its processor time in ticks of the kernel; None if there is none.
+
+    Threads beside it, which look after the network, compute a little in a process that hangs too.
+    """
+    try:
+        facts = Path("/proc", process, "task", process, "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return facts[0], int(facts[11]) + int(facts[12])
