@@ -11,6 +11,11 @@ from crossray import products
 from crossray.products import Linear, batched_product, product
 
 
+@pytest.fixture(autouse=True)
+def _small_ones_are_worth_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "_WORTH_PREPARING", 1)
+
+
 def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
@@ -48,7 +53,7 @@ def test_a_product_of_nothing_or_next_to_nothing_has_its_shape(
     assert_is_product(product(rows, columns), rows, columns)
 
 
-@pytest.mark.parametrize("bound", [0, products._WORTH_A_CALL])
+@pytest.mark.parametrize("bound", [1, products._WORTH_A_CALL])
 def test_a_batch_of_products_is_each_of_them(monkeypatch: pytest.MonkeyPatch, bound: int) -> None:
     monkeypatch.setattr(products, "_WORTH_A_CALL", bound)
     rows, columns = drawn(21, 5, 12).transpose(0, 1), drawn(5, 12, 9, seed=1).mT

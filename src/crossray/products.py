@@ -14,25 +14,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_WORTH_PREPARING = 1 << 26
+"""Multiplications from which it pays: for each new shape oneDNN first writes its kernel, which takes milliseconds."""
+
 _WORTH_A_CALL = 1 << 23
-"""Multiplications of one matrix of a batch above which a call for it alone is faster than torch's batched product."""
+"""Those of one matrix of a batch from which a call for it alone is faster than torch's batched product."""
 
 
 def product(rows: Tensor, columns: Tensor) -> Tensor:
     """``rows [P, K] @ columns [Q, K].T``, ``[P, Q]``. Not differentiable."""
     with torch.no_grad():
-        if not _has_kernel(rows, columns):
+        if rows.numel() * len(columns) < _WORTH_PREPARING or not _has_kernel(rows, columns):
             return rows @ columns.T
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(_in_order(rows), _in_order(columns), None, "none", [], "")
-        return result
+        return _by_kernel(rows, columns)
 
 
 def batched_product(rows: Tensor, columns: Tensor) -> Tensor:
     """``rows [N, P, K] @ columns [N, Q, K].mT``, ``[N, P, Q]``. Not differentiable."""
     with torch.no_grad():
-        if rows.shape[1] * columns.shape[1] * rows.shape[2] < _WORTH_A_CALL or not _has_kernel(rows, columns):
+        of_all = rows.numel() * columns.shape[1]
+        if of_all < max(_WORTH_PREPARING, len(rows) * _WORTH_A_CALL) or not _has_kernel(rows, columns):
             return torch.bmm(rows, columns.mT)
-        return torch.stack([product(one, other) for one, other in zip(rows, columns, strict=True)])
+        return torch.stack([_by_kernel(one, other) for one, other in zip(rows, columns, strict=True)])
 
 
 class Linear(nn.Linear):
@@ -41,8 +44,8 @@ class Linear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         """``[..., in_features]`` to ``[..., out_features]``."""
         weight = self.weight
-        by_product = torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu") and _has_kernel(input, weight)
-        if not by_product:
+        worth_it = input.numel() * self.out_features >= _WORTH_PREPARING and torch.is_grad_enabled()
+        if not worth_it or torch.is_autocast_enabled("cpu") or not _has_kernel(input, weight):
             return F.linear(input, weight, self.bias)
         rows: Tensor = _LinearMap.apply(input.reshape(-1, self.in_features), weight, self.bias)
         return rows.view(*input.shape[:-1], self.out_features)
@@ -71,10 +74,14 @@ def _has_kernel(first: Tensor, second: Tensor) -> bool:
     return (
         first.device.type == second.device.type == "cpu"
         and first.dtype == second.dtype == torch.float32
-        and min(first.numel(), second.numel()) > 0
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+def _by_kernel(rows: Tensor, columns: Tensor) -> Tensor:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(_in_order(rows), _in_order(columns), None, "none", [], "")
+    return result
 
 
 def _in_order(matrix: Tensor) -> Tensor:
