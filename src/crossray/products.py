@@ -8,11 +8,8 @@ else.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 _WORTH_PREPARING = 1 << 26
 """Multiplications from which it pays: for each new shape oneDNN first writes its kernel, which takes milliseconds."""
@@ -36,38 +33,6 @@ def batched_product(rows: Tensor, columns: Tensor) -> Tensor:
         if of_all < max(_WORTH_PREPARING, len(rows) * _WORTH_A_CALL) or not _has_kernel(rows, columns):
             return torch.bmm(rows, columns.mT)
         return torch.stack([_by_kernel(one, other) for one, other in zip(rows, columns, strict=True)])
-
-
-class Linear(nn.Linear):
-    """torch's linear layer, of which the training pass multiplies by :func:`product`: differentiable once there."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """``[..., in_features]`` to ``[..., out_features]``."""
-        weight = self.weight
-        worth_it = input.numel() * self.out_features >= _WORTH_PREPARING and torch.is_grad_enabled()
-        if not worth_it or torch.is_autocast_enabled("cpu") or not _has_kernel(input, weight):
-            return F.linear(input, weight, self.bias)
-        rows: Tensor = _LinearMap.apply(input.reshape(-1, self.in_features), weight, self.bias)
-        return rows.view(*input.shape[:-1], self.out_features)
-
-
-class _LinearMap(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(rows, weight)
-        mapped = product(rows, weight)
-        return mapped if bias is None else mapped.add_(bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight = ctx.saved_tensors
-        of_rows, of_weight, of_bias = ctx.needs_input_grad
-        return (
-            product(grad, weight.T) if of_rows else None,
-            product(grad.T, rows.T) if of_weight else None,
-            grad.sum(dim=0) if of_bias else None,
-        )
 
 
 def _has_kernel(first: Tensor, second: Tensor) -> bool:
