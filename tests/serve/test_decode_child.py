@@ -40,6 +40,7 @@ def dicom(**attributes: Any) -> bytes:
         (dicom(NumberOfFrames=3), "The film has 3 frames."),
         (dicom(PixelData=None), "The film has no pixels. (field 'PixelData')"),
     ],
+    ids=["empty", "colour", "cut", "frames", "no pixels"],
 )
 def test_what_is_wrong_with_an_upload_is_a_sentence(content: bytes, said: str) -> None:
     with pytest.raises(UploadError) as raised:
