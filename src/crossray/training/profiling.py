@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import jinja2
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile
 
@@ -193,7 +193,10 @@ class StepProfiler:
 
 
 def operation_counter() -> FlopCounterMode:
-    """Counts floating-point operations of products and convolutions, those in place too (which torch's forgets)."""
+    """Counts floating-point operations of products and convolutions, also those that torch's own counter forgets.
+
+    They are products in place, and those of :mod:`crossray.products`.
+    """
     from torch.utils.flop_counter import FlopCounterMode  # half a second that only counting is worth
 
     counter, aten = FlopCounterMode(display=False), torch.ops.aten
@@ -201,7 +204,13 @@ def operation_counter() -> FlopCounterMode:
         in_place: counter.flop_registry[product]
         for in_place, product in ((aten.addmm_, aten.addmm), (aten.baddbmm_, aten.baddbmm))
     }
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        counter.flop_registry[torch.ops.mkldnn._linear_pointwise] = _flops_of_linear
     return counter
+
+
+def _flops_of_linear(rows: Tensor, columns: Tensor, *_: object, **__: object) -> int:
+    return 2 * rows.numel() * len(columns)
 
 
 def shares(events: Iterable[Event], seconds: float) -> list[Share]:
