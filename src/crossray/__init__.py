@@ -36,8 +36,8 @@ def load(
             the same weights at every call.
 
     Raises:
-        CheckpointError, ConfigError: the folder is no run, or is damaged; the file is of another layout; it looks like a
-            path and is not there; or the hub has nothing of that name.
+        CheckpointError, ConfigError: the folder is no run, or is damaged; the file is of another layout; it looks like
+            a path and is not there; or the hub has nothing of that name.
     """
     from crossray.inference.hub import local_run
     from crossray.inference.model import Model

@@ -42,6 +42,7 @@ from crossray.methods.base import (
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.presets import with_preset
 from crossray.methods.words import PromptLength, character_slots, counted_items
+from crossray.products import Linear
 from crossray.settings import Settings
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -138,11 +139,11 @@ class GlobalLocal(Method):
         self.unknown_id = unknown_id
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
-        self.global_projection = nn.Linear(image_encoder.pooled_channels, width)
-        self.local_projection = nn.Linear(image_encoder.local_channels, width, bias=False)
-        self.report_projection = nn.Linear(text_encoder.channels, width) if config.text_projection else nn.Identity()
+        self.global_projection = Linear(image_encoder.pooled_channels, width)
+        self.local_projection = Linear(image_encoder.local_channels, width, bias=False)
+        self.report_projection = Linear(text_encoder.channels, width) if config.text_projection else nn.Identity()
         self.word_projection = (
-            nn.Linear(text_encoder.channels, width, bias=False) if config.text_projection else nn.Identity()
+            Linear(text_encoder.channels, width, bias=False) if config.text_projection else nn.Identity()
         )
 
     def encode(self, batch: PairBatch) -> PairFeatures:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import nn
 
+from crossray.products import Linear
+
 ProjectionKind = Literal["linear", "mlp", "mlp_batch_norm"]
 
 
@@ -18,14 +20,14 @@ def projection(kind: ProjectionKind, channels: int, hidden: int | None, width: i
     middle = hidden or channels
     match kind:
         case "linear":
-            return nn.Linear(channels, width)
+            return Linear(channels, width)
         case "mlp":
-            return nn.Sequential(nn.Linear(channels, middle), nn.ReLU(), nn.Linear(middle, width))
+            return nn.Sequential(Linear(channels, middle), nn.ReLU(), Linear(middle, width))
         case "mlp_batch_norm":
             return nn.Sequential(
-                nn.Linear(channels, middle),
+                Linear(channels, middle),
                 nn.BatchNorm1d(middle),
                 nn.ReLU(),
-                nn.Linear(middle, width),
+                Linear(middle, width),
                 nn.BatchNorm1d(width, affine=False),
             )

@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crossray.alignment.contrastive import cosine_matrix
 from crossray.alignment.local_similarity import Aggregation, local_similarity, region_scores, word_region_attention
@@ -50,6 +50,7 @@ from crossray.methods.joimternet.matching import Level, matching_terms, pair_rel
 from crossray.methods.joimternet.phrases import SIZES, PhraseFeatures, phrase_mask
 from crossray.methods.positives import gathered_positives, pair_groups
 from crossray.methods.words import counted_items
+from crossray.products import Linear
 
 MASKED_LANGUAGE = "masked_language"
 
@@ -103,10 +104,10 @@ class JoImTeRNet(Method):
         self.text_encoder = text_encoder
         text_encoder.keeps_padding_states = config.legacy_triplet_length
         channels, width = text_encoder.channels, config.embed_dim
-        self.global_projection = nn.Linear(image_encoder.pooled_channels, width)
-        self.region_projection = nn.Linear(image_encoder.local_channels, width, bias=False)
-        self.report_projection = nn.Linear(channels, width)
-        self.word_projection = nn.Linear(channels, width)
+        self.global_projection = Linear(image_encoder.pooled_channels, width)
+        self.region_projection = Linear(image_encoder.local_channels, width, bias=False)
+        self.report_projection = Linear(channels, width)
+        self.word_projection = Linear(channels, width)
         self.phrases = PhraseFeatures(channels, width) if config.phrases else None
         self.language: MaskedLanguageModel | None = None
         if config.masked_language_share > 0:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from crossray.alignment.bidirectional_attention import cross_attention, sentence_cosines
 from crossray.methods.masked_norm import MaskedBatchNorm
+from crossray.products import Linear
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class AlignmentAttention(nn.Module):
 
     def __init__(self, width: int, *, shared_statistics: bool) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
-        self.output = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.value = Linear(width, width)
+        self.output = Linear(width, width)
         for layer in (self.query, self.value, self.output):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="linear")
             nn.init.zeros_(layer.bias)

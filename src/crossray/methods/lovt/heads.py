@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from crossray.methods.attention_pool import AttentionPool, Pooled
 from crossray.methods.masked_norm import MaskedBatchNorm
+from crossray.products import Linear
 
 
 class ProjectionHead(nn.Module):
@@ -16,9 +17,9 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, channels: int, hidden: int, width: int, *, batch_norm: bool) -> None:
         super().__init__()
-        self.first = nn.Linear(channels, hidden)
+        self.first = Linear(channels, hidden)
         self.norm = MaskedBatchNorm(hidden) if batch_norm else None
-        self.second = nn.Linear(hidden, width)
+        self.second = Linear(hidden, width)
         nn.init.kaiming_normal_(self.first.weight, mode="fan_out", nonlinearity="relu")
         nn.init.kaiming_normal_(self.second.weight, mode="fan_out", nonlinearity="linear")
         nn.init.zeros_(self.first.bias)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from crossray.devices import to_device
 from crossray.methods.masked_norm import MaskedBatchNorm
+from crossray.products import Linear
 
 
 class Head(nn.Module):
@@ -17,9 +18,9 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, hidden: int, width: int) -> None:
         super().__init__()
-        self.first = nn.Linear(channels, hidden)
+        self.first = Linear(channels, hidden)
         self.first_norm = MaskedBatchNorm(hidden)
-        self.second = nn.Linear(hidden, width)
+        self.second = Linear(hidden, width)
         self.second_norm = MaskedBatchNorm(width, affine=False)
 
     def forward(self, items: Tensor, mask: Tensor | None = None) -> Tensor:

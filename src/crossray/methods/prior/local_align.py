@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from crossray.alignment.masked import masked_softmax
 from crossray.alignment.precision import full_precision, without_autocast
 from crossray.methods.prior.config import Attention
+from crossray.products import Linear
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class LocalAlign(nn.Module):
         super().__init__()
         self.sentence_attention: Attention = sentence_attention
         self.region_attention: Attention = region_attention
-        self.sentence_query, self.sentence_key, self.sentence_value = (nn.Linear(width, width) for _ in range(3))
-        self.region_query, self.region_key, self.region_value = (nn.Linear(width, width) for _ in range(3))
+        self.sentence_query, self.sentence_key, self.sentence_value = (Linear(width, width) for _ in range(3))
+        self.region_query, self.region_key, self.region_value = (Linear(width, width) for _ in range(3))
         self._scale: float = width**-0.5
 
     def forward(self, regions: Tensor, sentences: Tensor, mask: Tensor) -> LocalContexts:

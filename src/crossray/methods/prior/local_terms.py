@@ -11,6 +11,7 @@ from crossray.alignment.sentence_terms import within_report_contrast, without_ne
 from crossray.methods.prior.config import PriorConfig
 from crossray.methods.prior.local_align import LocalAlign, LocalContexts
 from crossray.methods.prior.terms import PairTerm, ReadReport, mean_over_pairs
+from crossray.products import Linear
 
 
 class LocalTerms(nn.Module):
@@ -20,9 +21,9 @@ class LocalTerms(nn.Module):
         super().__init__()
         width = config.embed_dim
         self.align = LocalAlign(width, config.sentence_attention, config.region_attention)
-        first = nn.Linear(width, width // 2)
+        first = Linear(width, width // 2)
         nn.init.normal_(first.weight, std=width**-0.5)  # as the release begins it
-        self.predictor = nn.Sequential(first, nn.ReLU(), nn.Linear(width // 2, width))
+        self.predictor = nn.Sequential(first, nn.ReLU(), Linear(width // 2, width))
         self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     def forward(

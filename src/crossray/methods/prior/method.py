@@ -48,6 +48,7 @@ from crossray.methods.prior.local_terms import LocalTerms
 from crossray.methods.prior.pooling import SentencePool, image_pool
 from crossray.methods.prior.prototype_bank import PrototypeBank, Prototypes
 from crossray.methods.prior.terms import PairTerm, ReadReport, mean_over_pairs, mean_over_real
+from crossray.products import Linear
 
 _COMPARED_AT_ONCE = 2**23  # weights of regions for sentences
 _K_MEANS_ITERATIONS = 20
@@ -81,9 +82,9 @@ class Prior(Method):
         self.text_encoder = text_encoder
         channels, width = image_encoder.pooled_channels, config.embed_dim
         self.image_pool = image_pool(channels, config)
-        self.global_projection = nn.Linear(channels, width)
-        self.local_projection = nn.Linear(channels, width)
-        self.sentence_projection = nn.Linear(text_encoder.channels, width)
+        self.global_projection = Linear(channels, width)
+        self.local_projection = Linear(channels, width)
+        self.sentence_projection = Linear(text_encoder.channels, width)
         for projection in (self.global_projection, self.local_projection, self.sentence_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
         self.sentence_pool = SentencePool(width, config.pool_heads)
