@@ -8,10 +8,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from crossray import files
+from crossray import files, ownership
 from crossray.errors import ConfigError, FolderInUseError, FolderTakenError
 from crossray.evaluation.evaluate import EvaluationRequest, evaluate_runs
 from crossray.evaluation.transfer import transfer as transfer_to
@@ -56,6 +57,22 @@ def test_one_process_does_not_own_a_folder_twice(tmp_path: Path) -> None:
         with pytest.raises(FolderInUseError, match="by this very process"), owned(tmp_path / "link"):
             pass
         write_whole(tmp_path / "mine.txt", "mine")  # the refusal took nothing away
+
+
+def test_of_two_threads_that_wait_for_another_process_one_gets_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = ownership._locked
+
+    def meanwhile_the_other_thread(folder: Path, until: float) -> IO[str]:
+        with pytest.raises(FolderInUseError, match="by this very process"), owned(tmp_path):
+            pass
+        return lock(folder, until)
+
+    monkeypatch.setattr(ownership, "_locked", meanwhile_the_other_thread)
+    with owned(tmp_path):
+        write_whole(tmp_path / "mine.txt", "mine")
+    assert names_in(tmp_path) == ["mine.txt"]
 
 
 def test_who_was_taken_over_writes_nothing_more_and_says_by_whom(tmp_path: Path) -> None:
@@ -127,6 +144,18 @@ def test_a_file_outside_the_folder_may_belong_to_it(tmp_path: Path) -> None:
         with pytest.raises(FolderTakenError):
             write_whole(out, "late")
     assert out.read_text() == "mine"
+
+
+def test_a_place_that_two_holds_share_stays_the_outer_ones_when_the_inner_one_ends(tmp_path: Path) -> None:
+    out = tmp_path / "films.npz"
+    with owned(tmp_path / "outer", out):
+        with owned(tmp_path / "inner", out):
+            write_whole(out, "inner")
+        write_whole(out, "outer")
+        take_over(tmp_path / "outer")
+        with pytest.raises(FolderTakenError):
+            write_whole(out, "late")
+    assert out.read_text() == "outer"
 
 
 def test_a_file_belongs_to_the_owner_of_every_folder_around_it(tmp_path: Path) -> None:

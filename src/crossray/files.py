@@ -65,12 +65,14 @@ _FENCES: dict[Path, Fence] = {}  # of this process, as its locks are
 def fenced(places: Sequence[Path], fence: Fence) -> Iterator[None]:
     """While the block runs, files at and below ``places`` take their names only after a look at the fence."""
     known = {place.absolute(): fence for place in places}
+    around = {place: _FENCES[place] for place in known if place in _FENCES}
     _FENCES.update(known)
     try:
         yield
     finally:
         for place in known:
-            del _FENCES[place]
+            _FENCES.pop(place, None)
+        _FENCES.update(around)
 
 
 def check_fences(path: Path) -> None:

@@ -18,6 +18,7 @@ import fcntl
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 import warnings
@@ -41,6 +42,7 @@ _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 _NO_LOCKS_HERE = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 _HELD: set[Path] = set()  # the kernel's lock is the whole process's, and would be given to it twice
+_HELD_GUARD = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,26 @@ def owned(
         CrossRayError: of ``kind``.
     """
     place = folder.resolve()
-    if place in _HELD:
-        raise FolderInUseError("is in use by this very process.", file=folder, remedy="Wait, or choose another folder.")
+    with _HELD_GUARD:  # before the lock is waited for: two threads that wait would both be given it
+        if place in _HELD:
+            problem, remedy = "is in use by this very process.", "Wait, or choose another folder."
+            raise FolderInUseError(problem, file=folder, remedy=remedy)
+        _HELD.add(place)
+    try:
+        with _locked_and_fenced(folder, also, kind, patience) as ownership:
+            yield ownership
+    finally:
+        _HELD.discard(place)
+
+
+@contextmanager
+def _locked_and_fenced(
+    folder: Path, also: Sequence[Path], kind: type[CrossRayError], patience: float
+) -> Iterator[Ownership]:
     made = not folder.exists()
     with explained_disk_errors(kind, folder):
         lock = _locked(folder, time.monotonic() + patience)
     ownership = None
-    _HELD.add(place)
     try:
         with explained_disk_errors(kind, folder):
             ownership = _take(folder, (folder, *also))
@@ -136,7 +151,6 @@ def owned(
     finally:
         with suppress(OSError):
             _give_back(folder, ownership)
-        _HELD.discard(place)
         lock.close()
         if made:
             with suppress(OSError):  # something was written, which is as it should be
@@ -157,7 +171,7 @@ def _locked(folder: Path, until: float) -> IO[str]:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _NO_LOCKS_HERE:
-                warnings.warn(f"{folder} has no locks: a second call would take it over from this one.", stacklevel=4)
+                warnings.warn(f"{folder} has no locks: a second call would take it over from this one.", stacklevel=6)
                 return lock
             lock.close()
             if error.errno not in _HELD_BY_ANOTHER:
