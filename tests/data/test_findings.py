@@ -251,12 +251,25 @@ def test_the_labeller_agrees_with_people_on_reports_it_was_not_tuned_on(iu_rows:
         "BEFUND: Herz normal gross. Kein Pleuraerguss. Kein Infiltrat.",
         "HALLAZGOS: Silueta cardiaca normal. Sin derrame pleural.",
         "双肺纹理清晰,未见异常。",
+        "HERZ UND LUNGE NORMAL, KEIN ERGUSS. RUNDHERD VON 5 mm.",
     ],
 )
 def test_labels_of_a_report_in_another_language_are_unknown(text: str) -> None:
     assert all(math.isnan(value) for value in label_report(parse_report(text)).values())
 
 
-@pytest.mark.parametrize("text", ["Clear lungs.", "No effusion.", "CXR: normal.", "FINDINGS: ___", "En face nipple."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Clear lungs.",
+        "No effusion.",
+        "CXR: normal.",
+        "FINDINGS: ___",
+        "En face nipple.",
+        "IM nail.",
+        "Tracheal Y stent.",
+        "DES unchanged.",
+    ],
+)
 def test_short_reports_count_as_english(text: str) -> None:
     assert label_report(parse_report(text))["Pneumothorax"] == 0.0

@@ -28,7 +28,17 @@ def test_html_becomes_its_words() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Nodule <5 mm, > 3 mm.", "a < b and c > d", "  FINDINGS:\r\n\r\n\r\nnormal ", "R&D {note} \\par", "", "<unknown>"],
+    [
+        "Nodule <5 mm, > 3 mm.",
+        "a < b and c > d",
+        "  FINDINGS:\r\n\r\n\r\nnormal ",
+        "R&D {note} \\par",
+        "",
+        "<unknown>",
+        "Nodule <i.e. a granuloma> unchanged",
+        "Ratio p <p 0.05, but R&amp;L > 0.5",
+        "<b small and c>4 mm",
+    ],
 )
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert markup_of(text) == ""
@@ -40,3 +50,9 @@ def test_plain_text_stays_as_it_is(text: str) -> None:
 )
 def test_cut_markup_never_fails(text: str) -> None:
     assert isinstance(plain_text(text), str)
+
+
+@pytest.mark.parametrize("tag", ['<p class="a > b" align = center>', "<td nowrap>", "<br\n/>", "<DIV ID='x'>"])
+def test_tags_with_attributes_are_no_words(tag: str) -> None:
+    assert markup_of(f"Normal {tag} heart") == "HTML"
+    assert plain_text(f"Normal {tag} heart").split() == ["Normal", "heart"]

@@ -23,10 +23,15 @@ _ELSEWHERE = frozenset(
 def is_english(text: str) -> bool:
     """False if words of other European languages outnumber English ones, or most letters are of another script.
 
-    A text of a few words that tells nothing counts as English.
+    A text of a few words that tells nothing counts as English. Capitals among small letters tell nothing: they are
+    abbreviations (IM, DES, LAS, a Y stent).
     """
-    words = [word.lower() for word in _WORD.findall(text)]
+    written = _WORD.findall(text)
+    words = [word.lower() for word in written]
     other_script = sum(len(word) for word in words if not any("a" <= letter < "ɐ" for letter in word))
     if 2 * other_script > sum(map(len, words)):
         return False
+    small = [word.lower() for word in written if not word.isupper()]
+    if 2 * len(small) >= len(written):  # not a report all in capitals
+        words = small
     return sum(word in _ELSEWHERE for word in words) <= sum(word in _ENGLISH for word in words)

@@ -6,8 +6,11 @@ import re
 from html.parser import HTMLParser
 
 _RTF = "{\\rtf"
+# Behind its name a tag has nothing or attributes: "<i.e. 3 mm>" and "p <p 0.05 and > 0.01" are words of a report.
+_ATTRIBUTE = r"""\s+[a-z][\w:-]*\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+)"""
 _TAG = re.compile(
-    r"</?(?:html|body|p|br|div|span|b|i|u|strong|em|font|table|tr|td|th|ul|ol|li|pre|h[1-6])\b[^<>]{0,1000}>",
+    r"</?(?:html|body|p|br|div|span|b|i|u|strong|em|font|table|tr|td|th|ul|ol|li|pre|h[1-6])"
+    rf"(?:{_ATTRIBUTE}|\s+nowrap\b)*\s*/?>",
     re.IGNORECASE,
 )
 _BREAKS = frozenset({"p", "br", "div", "tr", "li", "ul", "ol", "table", "pre", *(f"h{level}" for level in range(1, 7))})
