@@ -141,9 +141,7 @@ def test_a_cache_that_is_too_small_is_refused_with_what_would_do(
     with pytest.raises(ConfigError, match=r"do not hold .* and one block of 1.64e-05 GB"):
         store.pixels([0])
     assert store.streamed is not None
-    with pytest.raises(
-        ConfigError, match=r"cache_gb.* GB of tables and the 3.28e-05 GB of films.*data.order"
-    ):
+    with pytest.raises(ConfigError, match=r"cache_gb.* GB of tables and the 3.28e-05 GB of films.*data.order"):
         store.streamed.require_room(2)
 
 
