@@ -66,6 +66,7 @@ FOUND = (
     ("tables", 702764),  # a film of a study so far below zero that the step to it overflows
     ("index", 703833),  # vectors of a width below one
     ("published", 701476),  # a path that is too long for the file system
+    ("index", 1100466),  # vectors that claim far more than their file holds: ten seconds of filling memory
     ("run", 705727),  # an activation that transformers does not have
     ("store", 10157),  # a label's name that no text can have
 )
@@ -77,13 +78,17 @@ def test_what_was_found_once_is_refused_since(name: str, seed: int, attacks: dic
     assert finding is None, finding.problem
 
 
-def test_vectors_that_ask_for_more_memory_than_there_is_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vectors_that_ask_for_more_memory_than_there_is_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "films.faiss").write_bytes(b"vectors")
+
     def full(path: str) -> None:
         raise MemoryError
 
     monkeypatch.setattr("faiss.read_index", full)
     with pytest.raises(DataError, match="no vectors that can be read"):
-        read_vectors(Path("films.faiss"))
+        read_vectors(tmp_path / "films.faiss")
 
 
 @given(text=WORDS)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +24,8 @@ Side = Literal["films", "reports"]
 SIDES: tuple[Side, ...] = ("films", "reports")
 
 FloatArray = NDArray[np.float32]
+
+_READING = Lock()
 
 
 @dataclass(frozen=True)
@@ -170,12 +175,28 @@ def read_vectors(path: Path) -> Any:
     Raises:
         DataError: they are no index.
     """
+    try:
+        with _no_more_than(path.stat().st_size) as faiss:
+            return faiss.read_index(str(path))
+    except (RuntimeError, MemoryError, OSError) as error:
+        raise DataError("holds no vectors that can be read.", file=path, remedy=BUILD_AGAIN) from error
+
+
+@contextmanager
+def _no_more_than(size: int) -> Iterator[Any]:
+    """faiss, which fills the memory that a file claims before it reads; newer ones can be told how much it may be."""
     import faiss  # takes its time to import, and few commands search
 
-    try:
-        return faiss.read_index(str(path))
-    except (RuntimeError, MemoryError) as error:
-        raise DataError("holds no vectors that can be read.", file=path, remedy=BUILD_AGAIN) from error
+    if not hasattr(faiss, "set_deserialization_vector_byte_limit"):
+        yield faiss
+        return
+    with _READING:  # the limit is the whole process's
+        before = faiss.get_deserialization_vector_byte_limit()
+        faiss.set_deserialization_vector_byte_limit(size)
+        try:
+            yield faiss
+        finally:
+            faiss.set_deserialization_vector_byte_limit(before)
 
 
 def read_rows(path: Path) -> pa.Table:
