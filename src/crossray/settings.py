@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from crossray.errors import ConfigError
 
@@ -16,9 +16,23 @@ SettingsType = TypeVar("SettingsType", bound="Settings")
 
 
 class Settings(BaseModel):
-    """Base of every configuration block: immutable, and an unknown key is an error."""
+    """Base of every configuration block: immutable, and an unknown key is an error.
+
+    Attributes:
+        added_later: fields that are not written while they have their default. Finished cells and results name the
+            settings they were made with: those from before a field was there must still read as theirs.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    added_later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_added_later(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        for name in self.added_later:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                content.pop(name, None)
+        return content
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

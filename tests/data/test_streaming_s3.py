@@ -17,8 +17,6 @@ from crossray.data.streaming.streamable import make_streamable
 from crossray.errors import StoreError
 from tests.data.studies import MemorySource, make_study
 
-pytest.importorskip("s3fs", reason="s3:// needs crossray[streaming]")
-
 SECRET = "tr0ub4dor/tr0ub4dor"
 URL = "s3://films/store"
 

@@ -154,6 +154,25 @@ def test_films_of_a_batch_are_embedded_together_and_a_bad_one_spoils_no_other(
     np.testing.assert_allclose(again["cosines"], alone, atol=1e-6)
 
 
+def test_a_film_that_cannot_be_prepared_spoils_no_other_of_its_batch(
+    client: TestClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = (opened(client, png(seed=seed)) for seed in (1, 2))
+    pixels = desk.shelf.get(bad).pixels
+
+    def prepare(film: NDArray[np.uint8], size: int) -> object:
+        if film is pixels:
+            raise RuntimeError("a secret of the server")
+        return prepare_film(film, size)
+
+    monkeypatch.setattr("crossray.serve.engine.prepare_film", prepare)
+    answer = client.post("/api/batch", json={"films": [bad, good], "sentences": [PHRASE]}).json()
+    assert answer["errors"].keys() == {bad}
+    assert answer["cosines"][0] is None
+    own = desk.runs[0].model.similarity([desk.shelf.get(good).pixels], [PHRASE])[0]
+    np.testing.assert_allclose(answer["cosines"][1], own, atol=1e-6)
+
+
 def test_findings_have_probabilities_where_the_run_was_calibrated_and_say_of_which_films(
     client: TestClient, desk: Desk
 ) -> None:

@@ -7,12 +7,12 @@ Horizontal flips are off unless asked for: reports say left and right.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -78,17 +78,10 @@ class ImageInputConfig(Settings):
     size: int = Field(default=224, ge=8)
     resize: int | None = Field(default=None, ge=8)
     evaluation: Literal["centre", "whole"] = "centre"
+    added_later: ClassVar[tuple[str, ...]] = ("evaluation",)
     mean: float = 0.5
     std: float = Field(default=0.5, gt=0.0)
     augmentation: AugmentationConfig = AugmentationConfig()
-
-    @model_serializer(mode="wrap")
-    def _as_before_where_the_centre_is_shown(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        # Finished cells and results name the settings they were made with: the default must still read as theirs.
-        content: dict[str, object] = serialise(self)
-        if self.evaluation == "centre":
-            content.pop("evaluation", None)
-        return content
 
     def side(self, prepared_size: int) -> int:
         """Side of the square that is cropped from.

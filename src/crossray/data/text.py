@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from crossray.data.sentences import LIST_NUMBER
 from crossray.data.study import Report, SectionName, Span
@@ -41,19 +40,12 @@ class TextConfig(Settings):
 
     sections: tuple[SectionName, ...] = ("findings", "impression")
     section_order: Literal["reading", "listed"] = "reading"
+    added_later: ClassVar[tuple[str, ...]] = ("section_order",)
     fallback: Literal["whole_report", "empty"] = "whole_report"
     deidentified: Literal["drop", "keep"] = "drop"
     list_numbers: Literal["drop", "keep"] = "drop"
     lower_case: bool = False
     preprocessing: Literal["clean", "gloria"] = "clean"
-
-    @model_serializer(mode="wrap")
-    def _as_before_in_reading_order(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        # Finished cells and results name the settings they were made with: the default must still read as theirs.
-        content: dict[str, object] = serialise(self)
-        if self.section_order == "reading":
-            content.pop("section_order", None)
-        return content
 
     def place_of(self, section: SectionName) -> int:
         """By which sections are put in order, in reading order where it is equal."""

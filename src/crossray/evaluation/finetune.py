@@ -12,11 +12,12 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,17 +56,10 @@ class FinetuneConfig(Settings):
     least_positives: int = Field(default=5, ge=0)
     seed: int = 0
     trunk: LearningTrunk = "finetune"
+    added_later: ClassVar[tuple[str, ...]] = ("trunk",)
     augmentation: AugmentationConfig = AugmentationConfig(
         crop="random", degrees=8.0, translate=0.03, scale=(0.92, 1.08), brightness=(0.85, 1.15), contrast=(0.85, 1.15)
     )
-
-    @model_serializer(mode="wrap")
-    def _as_before_where_the_whole_trunk_learns(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        # Finished cells and results name the settings they were made with: the default must still read as theirs.
-        content: dict[str, object] = serialise(self)
-        if self.trunk == "finetune":
-            content.pop("trunk", None)
-        return content
 
     @property
     def choices(self) -> dict[str, str]:

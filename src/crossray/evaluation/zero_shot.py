@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from crossray.evaluation.metrics import FloatArray
 from crossray.evaluation.prompts import DEFAULT_BANK, ClassPrompts, PromptBank, class_generator
@@ -47,6 +47,7 @@ class ZeroShotConfig(Settings):
     aggregate: Aggregate = "mean"
     contrast: Contrast = "versus_negated"
     normalisation: Normalisation = "none"
+    added_later: ClassVar[tuple[str, ...]] = ("normalisation",)
     prompts_per_class: int | None = Field(default=None, ge=1)
     seed: int = 0
 
@@ -56,14 +57,6 @@ class ZeroShotConfig(Settings):
         which = "" if self.combine == "mean" else f", {self.combine} score"
         standardised = ", z-scored over the films" if self.normalisation == "zscore" else ""
         return f"{self.aggregate} {self.contrast.replace('_', ' ')}{which}{standardised}"
-
-    @model_serializer(mode="wrap")
-    def _as_before_where_nothing_is_normalised(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
-        # Finished cells and results name the settings they were made with: the default must still read as theirs.
-        content: dict[str, object] = serialise(self)
-        if self.normalisation == "none":
-            content.pop("normalisation", None)
-        return content
 
 
 @dataclass(frozen=True)

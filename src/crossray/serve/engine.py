@@ -101,9 +101,14 @@ class LoadedRun:
         model.
         """
         fresh = [place for place, film in enumerate(films) if self.number not in film.embeddings]
-        prepared = [by_hand(prepare_film, films[place].pixels, self.model.prepared_size)[0] for place in fresh]
+        prepared: dict[int, NDArray[np.uint8]] = {}
         errors: dict[int, Exception] = {}
-        for place, answer in zip(fresh, self._films.ask_all(prepared), strict=True):
+        for place in fresh:
+            try:
+                prepared[place] = by_hand(prepare_film, films[place].pixels, self.model.prepared_size)[0]
+            except Exception as error:
+                errors[place] = error
+        for place, answer in zip(prepared, self._films.ask_all(list(prepared.values())), strict=True):
             try:
                 embedded = answer.result()
             except Exception as error:  # whatever it is, it is told of this film alone

@@ -66,11 +66,7 @@ def fit(
     validator = validator_for(parts.method, config, validator)
     steps = epoch_steps(len(parts.training), parts.method, config, fabric.world_size)
     timeline = plan_run(parts.method, config, steps)
-    # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
-    fabric.strategy.precision.convert_module(fabric.to_device(parts.method))
-    if runtime.strategy == "fsdp":
-        share_state(parts.method, fabric.world_size)
-        share_out(parts.method, fabric.device, fabric.world_size)
+    _place(fabric, parts.method, runtime)
     state = _start_or_resume(fabric, parts.method, config, timeline, folder, identity)
     writes = fabric.is_global_zero
     log = RunLog(folder, runtime, total_steps=timeline.total_steps, step=state.place.step, writes=writes)
@@ -82,6 +78,14 @@ def fit(
             while state.place.finished is None and _train_epoch(session, state):
                 _end_epoch(session, state, validator)
     return summary_of(session, state)
+
+
+def _place(fabric: Fabric, method: Method, runtime: RuntimeConfig) -> None:
+    # In place. Fabric's own wrapper is not needed: precision and gradients of several processes are dealt with here.
+    fabric.strategy.precision.convert_module(fabric.to_device(method))
+    if runtime.strategy == "fsdp":
+        share_state(method, fabric.world_size)
+        share_out(method, fabric.device, fabric.world_size)
 
 
 @contextmanager

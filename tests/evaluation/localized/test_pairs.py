@@ -51,6 +51,16 @@ def test_a_row_keeps_its_estimate_and_draws(folder: Path) -> None:
             assert sample[0] == pytest.approx(row.value, rel=1e-5)
 
 
+def test_draws_whose_packing_is_damaged_are_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / DRAWS_FILE, results=np.array("x" * 64))
+    content = bytearray((tmp_path / DRAWS_FILE).read_bytes())
+    packed = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[packed] = 0xFF  # a kind of block that there is not
+    (tmp_path / DRAWS_FILE).write_bytes(content)
+    with pytest.raises(DataError, match="holds no draws"):
+        read_samples(tmp_path)
+
+
 def test_a_difference_is_of_the_same_draws_and_the_mean_over_folds(folder: Path) -> None:
     ones, twos = ([folder / f"{name}-{fold}" for fold in "01"] for name in ("one", "two"))
     rows = compare_trunks(ones, twos)

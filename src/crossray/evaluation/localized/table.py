@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from crossray.errors import CrossRayError, DataError
+from crossray.evaluation.cells import DAMAGED_ARCHIVE
 from crossray.evaluation.intervals import percentile_interval
 from crossray.evaluation.localized.measures import Measured, Measures
 from crossray.evaluation.localized.protocol import Preset
@@ -164,7 +164,7 @@ def read_samples(folder: Path) -> FloatArray:
     try:
         with np.load(path, allow_pickle=False) as file:
             results, draws = str(file["results"]), file["draws"].astype(np.float64)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise DataError(f"holds no draws ({error}).", file=path, remedy=_AGAIN) from error
     if results != sha256_of(folder / "localized.json"):
         raise DataError("is of another table than the one beside it.", file=path, remedy=_AGAIN)
